@@ -1,0 +1,5 @@
+"""Where this installation keeps its files; `make install` writes a copy with its own values."""
+
+LOCALSTATEDIR = "/var"
+SYSCONFDIR = "/etc"
+LIBDIR = "/usr/lib/ganeti"

@@ -1,0 +1,205 @@
+"""Where files lie, below one root.
+
+A virtual node is a root directory and nothing else: `Paths(root)` gives every location of that
+node. The names below the root are those of facts/constants.json (`paths`).
+"""
+
+import os
+from pathlib import Path
+
+from ganeti.build import LIBDIR, LOCALSTATEDIR, SYSCONFDIR
+
+ROOT_VARIABLE = "GANETI_ROOTDIR"
+HOSTNAME_VARIABLE = "GANETI_HOSTNAME"
+
+
+class Paths:
+    """Every location of one node. `root` is `/` on a real node."""
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: str | Path = "/") -> None:
+        self.root = Path(root)
+
+    @classmethod
+    def from_environment(cls) -> "Paths":
+        return cls(os.environ.get(ROOT_VARIABLE) or "/")
+
+    @property
+    def is_virtual(self) -> bool:
+        return self.root != Path("/")
+
+    def below(self, path: str) -> Path:
+        """The absolute path `path` of a node, as seen from outside its root."""
+        return self.root / path.lstrip("/")
+
+    def virtual(self, path: str | Path) -> str:
+        """The reverse of `below`: the path as the node itself names it."""
+        return "/" + str(Path(path).relative_to(self.root)) if self.is_virtual else str(path)
+
+    # Directories.
+    @property
+    def data(self) -> Path:
+        return self.below(LOCALSTATEDIR) / "lib/ganeti"
+
+    @property
+    def run(self) -> Path:
+        return self.below(LOCALSTATEDIR) / "run/ganeti"
+
+    @property
+    def log(self) -> Path:
+        return self.below(LOCALSTATEDIR) / "log/ganeti"
+
+    @property
+    def lock(self) -> Path:
+        return self.below(LOCALSTATEDIR) / "lock"
+
+    @property
+    def conf(self) -> Path:
+        return self.below(SYSCONFDIR) / "ganeti"
+
+    @property
+    def queue(self) -> Path:
+        return self.data / "queue"
+
+    @property
+    def archive(self) -> Path:
+        return self.queue / "archive"
+
+    @property
+    def sockets(self) -> Path:
+        return self.run / "socket"
+
+    @property
+    def tasks(self) -> Path:
+        """Records of long work on the node (ours)."""
+        return self.run / "tasks"
+
+    @property
+    def disk_links(self) -> Path:
+        return self.run / "instance-disks"
+
+    @property
+    def crypto_keys(self) -> Path:
+        return self.run / "crypto"
+
+    @property
+    def os_log(self) -> Path:
+        return self.log / "os"
+
+    @property
+    def hooks(self) -> Path:
+        return self.conf / "hooks"
+
+    @property
+    def os_search(self) -> list[Path]:
+        places = [
+            "/srv/ganeti/os",
+            "/usr/local/lib/ganeti/os",
+            LIBDIR + "/os",
+            "/usr/share/ganeti/os",
+        ]
+        return [self.below(place) for place in places]
+
+    @property
+    def allocator_search(self) -> list[Path]:
+        places = ["/usr/local/lib/ganeti/iallocators", LIBDIR + "/iallocators"]
+        return [self.below(place) for place in places]
+
+    @property
+    def export(self) -> Path:
+        return self.below("/var/lib/ganeti/export")
+
+    # Files of the cluster.
+    @property
+    def config_data(self) -> Path:
+        return self.data / "config.data"
+
+    @property
+    def config_journal(self) -> Path:
+        return self.data / "config.journal"
+
+    @property
+    def queue_journal(self) -> Path:
+        return self.queue / "journal"
+
+    @property
+    def server_pem(self) -> Path:
+        return self.data / "server.pem"
+
+    @property
+    def client_pem(self) -> Path:
+        return self.data / "client.pem"
+
+    @property
+    def rapi_pem(self) -> Path:
+        return self.data / "rapi.pem"
+
+    @property
+    def spice_pem(self) -> Path:
+        return self.data / "spice.pem"
+
+    @property
+    def spice_ca_pem(self) -> Path:
+        return self.data / "spice-ca.pem"
+
+    @property
+    def hmac_key(self) -> Path:
+        return self.data / "hmac.key"
+
+    @property
+    def domain_secret(self) -> Path:
+        return self.data / "cluster-domain-secret"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.data / "known_hosts"
+
+    @property
+    def rapi_users(self) -> Path:
+        return self.data / "rapi/users"
+
+    @property
+    def watcher_pause(self) -> Path:
+        return self.data / "watcher.pause"
+
+    @property
+    def file_storage_paths(self) -> Path:
+        return self.conf / "file-storage-paths"
+
+    @property
+    def vnc_password(self) -> Path:
+        return self.conf / "vnc-cluster-password"
+
+    @property
+    def etc_hosts(self) -> Path:
+        return self.below("/etc/hosts")
+
+    @property
+    def ssconf_lock(self) -> Path:
+        return self.lock / "ganeti-ssconf.lock"
+
+    @property
+    def master_socket(self) -> Path:
+        return self.sockets / "ganeti-master"
+
+    @property
+    def query_socket(self) -> Path:
+        return self.sockets / "ganeti-query"
+
+    @property
+    def commands_log(self) -> Path:
+        return self.log / "commands.log"
+
+    def ssconf(self, key: str) -> Path:
+        return self.data / f"ssconf_{key}"
+
+    def pid_file(self, daemon: str) -> Path:
+        return self.run / f"{daemon}.pid"
+
+    def daemon_log(self, kind: str) -> Path:
+        """`kind` is node, master, rapi or conf."""
+        return self.log / f"{kind}-daemon.log"
+
+    def job_file(self, number: int) -> Path:
+        return self.queue / f"job-{number}"

@@ -1,0 +1,156 @@
+"""Enumerations: words that cross a border. The values are the spelling on wire and disk."""
+
+from enum import IntEnum, StrEnum
+
+
+class AdminState(StrEnum):
+    """What the administrator wants of an instance."""
+
+    UP = "up"
+    DOWN = "down"
+    OFFLINE = "offline"
+
+
+class AdminStateSource(StrEnum):
+    """Who set the admin state: the administrator, or a user from inside the guest."""
+
+    ADMIN = "admin"
+    USER = "user"
+
+
+class InstanceStatus(StrEnum):
+    """Wanted and actual state of an instance in one word."""
+
+    RUNNING = "running"
+    ADMIN_DOWN = "ADMIN_down"
+    ADMIN_OFFLINE = "ADMIN_offline"
+    USER_DOWN = "USER_down"
+    ERROR_DOWN = "ERROR_down"
+    ERROR_UP = "ERROR_up"
+    ERROR_WRONG_NODE = "ERROR_wrongnode"
+    NODE_DOWN = "ERROR_nodedown"
+    NODE_OFFLINE = "ERROR_nodeoffline"
+
+
+class AllocPolicy(StrEnum):
+    """Whether the allocator may use a node group."""
+
+    PREFERRED = "preferred"
+    LAST_RESORT = "last_resort"
+    UNALLOCABLE = "unallocable"
+
+
+class DiskTemplate(StrEnum):
+    """How an instance's disks are made; also the kind of one device."""
+
+    DISKLESS = "diskless"
+    PLAIN = "plain"
+    DRBD = "drbd"
+    FILE = "file"
+    SHARED_FILE = "sharedfile"
+    BLOCKDEV = "blockdev"
+    RBD = "rbd"
+    EXT = "ext"
+    GLUSTER = "gluster"
+
+
+class DiskMode(StrEnum):
+    """Access of the guest to a disk."""
+
+    READ_WRITE = "rw"
+    READ_ONLY = "ro"
+
+
+class FileDriver(StrEnum):
+    """How a file is given to Xen."""
+
+    LOOP = "loop"
+    BLKTAP = "blktap"
+    BLKTAP2 = "blktap2"
+
+
+class HypervisorKind(StrEnum):
+    """The hypervisors."""
+
+    KVM = "kvm"
+    XEN_PVM = "xen-pvm"
+    XEN_HVM = "xen-hvm"
+    FAKE = "fake"
+    CHROOT = "chroot"
+    LXC = "lxc"
+
+
+class NicMode(StrEnum):
+    """How a network interface is attached."""
+
+    BRIDGED = "bridged"
+    ROUTED = "routed"
+    OPENVSWITCH = "openvswitch"
+    POOL = "pool"
+    EXT = "ext"
+
+
+class InstanceCreateMode(StrEnum):
+    """Where a new instance's contents come from."""
+
+    CREATE = "create"
+    IMPORT = "import"
+    REMOTE_IMPORT = "remote-import"
+
+
+class RebootType(StrEnum):
+    """How an instance is rebooted."""
+
+    SOFT = "soft"
+    HARD = "hard"
+    FULL = "full"
+
+
+class TagKind(StrEnum):
+    """Kinds of objects that bear tags."""
+
+    CLUSTER = "cluster"
+    NODEGROUP = "nodegroup"
+    NODE = "node"
+    INSTANCE = "instance"
+    NETWORK = "network"
+
+
+class QueryResource(StrEnum):
+    """What can be listed."""
+
+    CLUSTER = "cluster"
+    INSTANCE = "instance"
+    NODE = "node"
+    LOCK = "lock"
+    GROUP = "group"
+    OS = "os"
+    JOB = "job"
+    EXPORT = "export"
+    NETWORK = "network"
+    EXTSTORAGE = "extstorage"
+    FILTER = "filter"
+
+
+class FieldStatus(IntEnum):
+    """What stands in one cell of an answer (facts/query_fields.json, result_status)."""
+
+    NORMAL = 0
+    UNKNOWN = 1
+    NO_DATA = 2
+    UNAVAILABLE = 3
+    OFFLINE = 4
+
+
+class HooksPhase(StrEnum):
+    """Before or after the change."""
+
+    PRE = "pre"
+    POST = "post"
+
+
+class IpFamily(IntEnum):
+    """Address family of the cluster, with the numbers of socket(7)."""
+
+    IPV4 = 2
+    IPV6 = 10
