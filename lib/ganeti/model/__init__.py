@@ -1,0 +1,1 @@
+"""Configuration objects, parameter tables and inheritance, ssconf values."""
