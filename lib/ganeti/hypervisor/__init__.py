@@ -1,0 +1,1 @@
+"""Hypervisors: one driver per kind, behind one contract (base.py)."""

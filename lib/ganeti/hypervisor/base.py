@@ -1,0 +1,227 @@
+"""What every hypervisor does: the contract of the drivers.
+
+A driver keeps no state of its own: what runs is found in files, sockets and processes of the
+node, so that a restarted noded finds its instances (and other drivers' instances are left alone).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from ganeti.errors import HypervisorError
+from ganeti.serializer import Json
+from ganeti.types import HypervisorKind
+
+if TYPE_CHECKING:
+    from ganeti.model.disk import Disk
+    from ganeti.model.filled import FilledInstance
+    from ganeti.model.instance import Instance
+    from ganeti.model.node import Node
+    from ganeti.paths import Paths
+    from ganeti.utils.process import Runner
+
+
+class RunState(IntEnum):
+    """State of an instance that the hypervisor knows, with the numbers of the wire."""
+
+    RUNNING = 0
+    SHUTDOWN = 1  # powered off from inside, waits for its shutdown to be seen
+
+
+@dataclass(frozen=True, slots=True)
+class HvCapabilities:
+    """What a hypervisor can do; callers ask here, never for its name."""
+
+    migrate: bool = False
+    pause: bool = False
+    balloon: bool = False
+    hotplug: bool = False
+    console_port: bool = False  # needs a cluster-wide port per instance (network_port)
+    uris: bool = False  # opens storage by address, without a block device
+
+
+@dataclass(frozen=True, slots=True)
+class GuestInfo:
+    """An instance as the hypervisor sees it. Memory in MiB, CPU time in seconds."""
+
+    name: str
+    id: int
+    memory_mib: int
+    vcpus: int
+    state: RunState
+    cpu_time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    """Memory (MiB) and processors of the node, as node_info answers them."""
+
+    memory_total: int
+    memory_free: int
+    memory_dom0: int
+    cpu_total: int
+    cpu_nodes: int = 1
+    cpu_sockets: int = 1
+    cpu_dom0: int = 1
+    hv_version: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestDisk:
+    """A disk as it is given to a guest: its link below instance-disks, or an address."""
+
+    disk: Disk
+    link: Path
+    uri: str | None = None
+
+
+class ConsoleKind:
+    """How a console is reached; the words of OP_INSTANCE_CONSOLE."""
+
+    SSH = "ssh"
+    VNC = "vnc"
+    SPICE = "spice"
+    MESSAGE = "msg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """Where an instance's console is. facts/opcodes.json, OP_INSTANCE_CONSOLE."""
+
+    instance: str
+    kind: str
+    message: str | None = None
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    command: Sequence[str] | None = None
+    display: int | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        """The answer of the opcode; absent keys are left out."""
+        pairs = ((name, getattr(self, name)) for name in self.__slots__)
+        return {
+            name: list(value) if name == "command" else value
+            for name, value in pairs
+            if value is not None
+        }
+
+
+class Hypervisor(ABC):
+    """Driver of one hypervisor on one node. Raises HypervisorError that names the instance."""
+
+    kind: ClassVar[HypervisorKind]
+    capabilities: ClassVar[HvCapabilities]
+
+    # What runs.
+    @abstractmethod
+    def info(self, name: str) -> GuestInfo | None:
+        """The instance, or None when it does not run here."""
+
+    @abstractmethod
+    def all_info(self) -> list[GuestInfo]:
+        """Every instance that runs here, sorted by name."""
+
+    def list(self) -> list[str]:
+        """Names of the instances that run here."""
+        return [info.name for info in self.all_info() if info.state == RunState.RUNNING]
+
+    # Its life.
+    @abstractmethod
+    def start(
+        self, instance: FilledInstance, disks: Sequence[GuestDisk], *, paused: bool = False
+    ) -> None:
+        """The instance runs; its disks are active. HypervisorError when it runs already."""
+
+    @abstractmethod
+    def stop(
+        self, instance: FilledInstance, *, force: bool = False, timeout_s: float = 120.0
+    ) -> None:
+        """The instance does not run (any more).
+
+        Asks the guest, waits up to `timeout_s` and then ends it; `force` ends it at once. Raises
+        HypervisorError when it still runs afterwards.
+        """
+
+    def cleanup(self, name: str) -> None:  # noqa: B027  a kind may leave nothing behind
+        """Nothing is left on this node of an instance that does not run."""
+
+    @abstractmethod
+    def reboot(self, instance: FilledInstance) -> None:
+        """The guest started anew, on the same devices ("soft" reboot)."""
+
+    def balloon(self, instance: FilledInstance, memory_mib: int) -> None:
+        """The running instance has `memory_mib` MiB."""
+        raise HypervisorError(
+            f"instance {instance.name}: memory can't change while it runs under {self.kind}"
+        )
+
+    # Migration; see facts/storage.md §6.
+    def migration_info(self, instance: FilledInstance) -> str:
+        """What the target needs to receive the instance."""
+        return ""
+
+    def accept(
+        self, instance: FilledInstance, info: str, target: str, disks: Sequence[GuestDisk]
+    ) -> None:
+        """This node waits at address `target` for the instance."""
+        raise self._no_migration(instance)
+
+    def finalize_target(self, instance: FilledInstance, info: str, success: bool) -> None:
+        """The instance has arrived and is known here, or nothing of it is left here."""
+        raise self._no_migration(instance)
+
+    def migrate(
+        self, cluster_name: str, instance: FilledInstance, target: str, live: bool
+    ) -> None:
+        """The move to address `target` has begun."""
+        raise self._no_migration(instance)
+
+    def finalize_source(self, instance: FilledInstance, success: bool, live: bool) -> None:
+        """The instance is not known here any more, or it runs here as before."""
+        raise self._no_migration(instance)
+
+    def migration_status(self, instance: FilledInstance) -> Mapping[str, Json]:
+        """`status` and, where known, `transferred_ram` and `total_ram` in bytes."""
+        raise self._no_migration(instance)
+
+    def _no_migration(self, instance: FilledInstance) -> HypervisorError:
+        return HypervisorError(f"instance {instance.name}: {self.kind} can't migrate instances")
+
+    # The node.
+    @abstractmethod
+    def node_info(self, hvparams: Mapping[str, Json]) -> HostInfo:
+        """Memory and processors of the node."""
+
+    @abstractmethod
+    def verify(self, hvparams: Mapping[str, Json]) -> str | None:
+        """What is wrong with the hypervisor on this node; None when nothing is."""
+
+    def validate_params(self, hvparams: Mapping[str, Json]) -> None:  # noqa: B027
+        """Files, directories and programs that the (filled) parameters name exist here."""
+
+    # The master's side: pure.
+    @staticmethod
+    @abstractmethod
+    def console(
+        instance: Instance,
+        node: Node,
+        hvparams: Mapping[str, Json],
+        beparams: Mapping[str, Json],
+        paths: Paths,
+    ) -> Console:
+        """Where the console is. Pure: nothing is asked, nothing is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class HvHost:
+    """What a driver may touch of its node: files, programs, and whether it may make taps."""
+
+    paths: Paths
+    run: Runner
+    privileged: bool  # may make network devices: root, and not a virtual node

@@ -1,0 +1,1 @@
+"""Guest OS definitions: finding them, their environment, running their scripts."""
