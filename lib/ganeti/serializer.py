@@ -124,6 +124,11 @@ def decode(kind: type[T], value: Json, where: str = "value") -> T:
     return typing.cast(T, _decoder(kind)(value, where))
 
 
+def decoder(kind: Any) -> Decoder:
+    """The compiled form of `decode` for one type: a function of JSON value and place."""
+    return _decoder(kind)
+
+
 def _codec(cls: type) -> tuple[Callable[[Any], dict[str, Json]], Callable[[Json, str], Any]]:
     found = _CODECS.get(cls)
     if found is None:

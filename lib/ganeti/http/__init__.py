@@ -1,0 +1,1 @@
+"""The HTTPS server and client that the daemons share."""

@@ -1,0 +1,1 @@
+"""The node daemon: the functions that the call table names."""

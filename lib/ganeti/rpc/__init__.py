@@ -1,0 +1,1 @@
+"""Calls between the master and the nodes."""
