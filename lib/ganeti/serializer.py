@@ -6,15 +6,19 @@ Nothing is imported at the top that a command line would have to wait for.
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import simplejson
 
 from ganeti.errors import ParseError, SignatureError
+
+if TYPE_CHECKING:
+    from dataclasses import Field
 
 Json: typing.TypeAlias = Any
 """What JSON can hold; the one place where `Any` enters."""
@@ -93,104 +97,175 @@ def loads_signed(text: str | bytes, key: str) -> tuple[Json, str]:
 
 # Dataclasses as JSON objects.
 #
-# The codec of a class is made once, from its annotations. A field of metadata {"omit_none": True}
-# is left out when None; a field named `unknown` collects the keys that the class does not know,
-# and gives them back, so that a file of another version is saved without loss.
+# The codec of a class is made once, from its annotations. Metadata of a field: "key" is the name in
+# JSON when it is another; {"omit_none": True} leaves the field out when it is None, {"omit_empty":
+# True} when it is an empty mapping or list. A field named `unknown` collects the keys that the
+# class does not know and gives them back, so that a file of another version is saved without loss.
+# A NamedTuple is a list in JSON; what has a default may be missing at its end.
+#
+# Reading is the slow part of starting with 10,000 instances, so readers take the value alone: the
+# place of a mistake is put together on the way out of it.
+
+EMPTY_MAP: typing.Final[Mapping[str, Json]] = types.MappingProxyType({})
+"""What every empty object of an annotation `Mapping[…]` becomes: shared and read-only."""
 
 Decoder: typing.TypeAlias = Callable[[Json, str], Any]
+Reader: typing.TypeAlias = Callable[[Json], Any]
+Codec: typing.TypeAlias = tuple[Callable[[Any], dict[str, Json]], Reader]
 
-_CODECS: dict[type, tuple[Callable[[Any], dict[str, Json]], Callable[[Json, str], Any]]] = {}
+_CODECS: dict[type, Codec] = {}
+_ATOMS = frozenset({str, int, float, bool})
+
+
+class _Mismatch(Exception):
+    """A value that does not fit; `path` grows from the inside to the outside."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.path: list[str] = []
+
+    def inside(self, step: str) -> _Mismatch:
+        self.path.append(step)
+        return self
 
 
 def encode(value: object) -> Json:
     """The JSON form of a dataclass, enumeration, mapping, sequence or plain value."""
-    if value is None or isinstance(value, (str, int, float)) and not isinstance(value, Enum):
+    kind = value.__class__
+    if value is None or kind in _ATOMS:
         return value
+    if kind is tuple or kind is list:
+        return [encode(item) for item in value]  # type: ignore[attr-defined]
     if hasattr(value, "__dataclass_fields__"):
-        return _codec(type(value))[0](value)
+        return _codec(kind)[0](value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted(encode(item) for item in value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{kind.__name__} has no JSON form")
 
 
 def decode(kind: type[T], value: Json, where: str = "value") -> T:
     """A value of type `kind` from JSON. ParseError names the place: `where.field[3]: …`."""
-    return typing.cast(T, _decoder(kind)(value, where))
+    return typing.cast(T, decoder(kind)(value, where))
 
 
 def decoder(kind: Any) -> Decoder:
     """The compiled form of `decode` for one type: a function of JSON value and place."""
-    return _decoder(kind)
+    reader = _reader(kind)
+
+    def read(value: Json, where: str) -> Any:
+        try:
+            return reader(value)
+        except _Mismatch as error:
+            place = where + "".join(reversed(error.path))
+            raise ParseError(f"{place}: {error.problem}") from None
+
+    return read
 
 
-def _codec(cls: type) -> tuple[Callable[[Any], dict[str, Json]], Callable[[Json, str], Any]]:
+def _codec(cls: type) -> Codec:
     found = _CODECS.get(cls)
     if found is None:
         found = _CODECS[cls] = _make_codec(cls)
     return found
 
 
-def _make_codec(
-    cls: type,
-) -> tuple[Callable[[Any], dict[str, Json]], Callable[[Json, str], Any]]:
+def _make_codec(cls: type) -> Codec:
     import dataclasses
 
-    hints = typing.get_type_hints(cls)
-    fields = [field for field in dataclasses.fields(cls) if field.name != "unknown"]
-    keeps_unknown = any(field.name == "unknown" for field in dataclasses.fields(cls))
+    fields = dataclasses.fields(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    known = tuple(field for field in fields if field.name != "unknown")
+    keeps_unknown = len(known) < len(fields)
+    return _writer_of(known, keeps_unknown), _reader_of(cls, known, hints, keeps_unknown)
+
+
+def _writer_of(
+    fields: Sequence[Field[Any]], keeps_unknown: bool
+) -> Callable[[Any], dict[str, Json]]:
     rows = [
         (
             field.name,
             field.metadata.get("key", field.name),
             bool(field.metadata.get("omit_none")),
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
-            _decoder(hints[field.name]),
+            bool(field.metadata.get("omit_empty")),
         )
         for field in fields
     ]
-    known = {key for _, key, _, _, _ in rows}
 
-    def to_json(value: Any) -> dict[str, Json]:
+    def write(value: Any) -> dict[str, Json]:
         made: dict[str, Json] = {}
-        for name, key, omit, _, _ in rows:
+        for name, key, omit_none, omit_empty in rows:
             item = getattr(value, name)
-            if item is None:
-                if not omit:
-                    made[key] = None
-            elif item.__class__ in _ATOMS:
+            if item.__class__ in _ATOMS:
                 made[key] = item
-            else:
+            elif item is None:
+                if not omit_none:
+                    made[key] = None
+            elif item or not omit_empty:
                 made[key] = encode(item)
         if keeps_unknown and value.unknown:
             made.update(value.unknown)
         return made
 
-    def from_json(value: Json, where: str) -> Any:
+    return write
+
+
+def _reader_of(
+    cls: type, fields: Sequence[Field[Any]], hints: Mapping[str, Any], keeps_unknown: bool
+) -> Reader:
+    import dataclasses
+
+    missing = dataclasses.MISSING
+    rows = {
+        field.metadata.get("key", field.name): (
+            field.name,
+            hints[field.name] if hints[field.name] in (str, int, bool) else None,
+            _reader(hints[field.name]),
+        )
+        for field in fields
+    }
+    required = {
+        field.name: field.metadata.get("key", field.name)
+        for field in fields
+        if field.default is missing and field.default_factory is missing
+    }
+
+    def read(value: Json) -> Any:
         if not isinstance(value, Mapping):
-            raise ParseError(f"{where}: an object is expected, not {_shown(value)}")
+            raise _Mismatch(f"an object is expected, not {_shown(value)}")
         arguments: dict[str, Any] = {}
-        for name, key, _, required, decoder in rows:
-            if key in value:
-                arguments[name] = decoder(value[key], f"{where}.{key}")
-            elif required:
-                raise ParseError(f"{where}: key {key!r} is missing")
-        extra = {key: item for key, item in value.items() if key not in known}
-        if extra and keeps_unknown:
+        extra: dict[str, Json] = {}
+        key = ""
+        try:
+            for key, item in value.items():
+                row = rows.get(key)
+                if row is None:
+                    extra[key] = item
+                elif item.__class__ is row[1]:
+                    arguments[row[0]] = item
+                else:
+                    arguments[row[0]] = row[2](item)
+        except _Mismatch as error:
+            raise error.inside(f".{key}") from None
+        for name, key in required.items():
+            if name not in arguments:
+                raise _Mismatch(f"key {key!r} is missing")
+        if extra:
+            if not keeps_unknown:
+                raise _Mismatch(f"unknown key {sorted(extra)[0]!r}")
             arguments["unknown"] = extra
-        elif extra:
-            raise ParseError(f"{where}: unknown key {sorted(extra)[0]!r}")
         return cls(**arguments)
 
-    return to_json, from_json
-
-
-_ATOMS = frozenset({str, int, float, bool})
+    return read
 
 
 def _shown(value: Json) -> str:
@@ -198,147 +273,193 @@ def _shown(value: Json) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _decoder(kind: Any) -> Decoder:
+def _reader(kind: Any) -> Reader:
     """The function that reads a value of the annotated type `kind`."""
     if kind is Any or kind is object or isinstance(kind, TypeVar):
-        return lambda value, where: value
+        return lambda value: value
     if kind is None or kind is type(None):
-        return _decode_none
+        return _read_none
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
-        return _decoder(typing.get_args(kind)[0])
+        inner, *notes = typing.get_args(kind)
+        return _read_shared_text if sys.intern in notes else _reader(inner)
     if origin in (typing.Union, types.UnionType):
-        return _union_decoder(typing.get_args(kind))
+        return _union_reader(typing.get_args(kind))
     if origin is typing.Literal:
-        return _literal_decoder(typing.get_args(kind))
+        return _literal_reader(typing.get_args(kind))
     if origin is not None:
-        return _container_decoder(origin, typing.get_args(kind))
+        return _container_reader(origin, typing.get_args(kind))
     if hasattr(kind, "__dataclass_fields__"):
-        return lambda value, where: _codec(kind)[1](value, where)
+        return lambda value: _codec(kind)[1](value)  # late: a disk holds disks
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return _enum_decoder(kind)
+        return _enum_reader(kind)
     if kind is float:
-        return _decode_float
+        return _read_float
     if kind in (str, int, bool):
-        return _atom_decoder(kind)
+        return _atom_reader(kind)
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return _named_tuple_reader(kind)
     if kind in (list, tuple):
-        return _container_decoder(kind, (Any,) if kind is list else (Any, ...))
+        return _container_reader(kind, (Any,) if kind is list else (Any, ...))
     if kind in (dict, Mapping):
-        return _container_decoder(dict, (str, Any))
+        return _container_reader(kind, (str, Any))
     raise TypeError(f"no JSON form for the annotation {kind!r}")
 
 
-def _decode_none(value: Json, where: str) -> None:
+def _read_none(value: Json) -> None:
     if value is not None:
-        raise ParseError(f"{where}: null is expected, not {_shown(value)}")
+        raise _Mismatch(f"null is expected, not {_shown(value)}")
 
 
-def _decode_float(value: Json, where: str) -> float:
+def _read_float(value: Json) -> float:
+    if value.__class__ is float:
+        return value  # type: ignore[no-any-return]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ParseError(f"{where}: a number is expected, not {_shown(value)}")
+        raise _Mismatch(f"a number is expected, not {_shown(value)}")
     return float(value)
+
+
+def _read_shared_text(value: Json) -> str:
+    if value.__class__ is not str:
+        raise _Mismatch(f"a text is expected, not {_shown(value)}")
+    return sys.intern(value)
 
 
 _ATOM_NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
 
 
-def _atom_decoder(kind: type) -> Decoder:
+def _atom_reader(kind: type) -> Reader:
     name = _ATOM_NAMES[kind]
 
-    def read(value: Json, where: str) -> Any:
+    def read(value: Json) -> Any:
         if value.__class__ is kind:
             return value
         if kind is int and isinstance(value, float) and value.is_integer():
             return int(value)  # other writers give 1.0 for 1
-        raise ParseError(f"{where}: {name} is expected, not {_shown(value)}")
+        raise _Mismatch(f"{name} is expected, not {_shown(value)}")
 
     return read
 
 
-def _enum_decoder(kind: type[Enum]) -> Decoder:
-    def read(value: Json, where: str) -> Enum:
+def _enum_reader(kind: type[Enum]) -> Reader:
+    members = {member.value: member for member in kind}
+
+    def read(value: Json) -> Enum:
         try:
-            return kind(value)
-        except ValueError:
-            words = ", ".join(str(member.value) for member in kind)
-            raise ParseError(f"{where}: one of {words} is expected, not {_shown(value)}") from None
+            return members[value]
+        except (KeyError, TypeError):
+            words = ", ".join(map(str, members))
+            raise _Mismatch(f"one of {words} is expected, not {_shown(value)}") from None
 
     return read
 
 
-def _literal_decoder(values: tuple[Any, ...]) -> Decoder:
-    def read(value: Json, where: str) -> Any:
+def _literal_reader(values: tuple[Any, ...]) -> Reader:
+    def read(value: Json) -> Any:
         if value in values:
             return value
         words = ", ".join(map(str, values))
-        raise ParseError(f"{where}: one of {words} is expected, not {_shown(value)}")
+        raise _Mismatch(f"one of {words} is expected, not {_shown(value)}")
 
     return read
 
 
-def _union_decoder(kinds: tuple[Any, ...]) -> Decoder:
+def _union_reader(kinds: tuple[Any, ...]) -> Reader:
     optional = type(None) in kinds
-    readers = [_decoder(kind) for kind in kinds if kind is not type(None)]
+    readers = [_reader(kind) for kind in kinds if kind is not type(None)]
     if len(readers) == 1:
         only = readers[0]
-        return lambda value, where: None if value is None else only(value, where)
+        return lambda value: None if value is None else only(value)
 
-    def read(value: Json, where: str) -> Any:
+    def read(value: Json) -> Any:
         if value is None and optional:
             return None
-        problems = []
+        first: _Mismatch | None = None
         for reader in readers:
             try:
-                return reader(value, where)
-            except ParseError as error:
-                problems.append(str(error))
-        raise ParseError(problems[0])
+                return reader(value)
+            except _Mismatch as error:
+                first = first or error
+        assert first is not None
+        raise first
 
     return read
 
 
-def _container_decoder(origin: Any, arguments: tuple[Any, ...]) -> Decoder:
+def _container_reader(origin: Any, arguments: tuple[Any, ...]) -> Reader:
     if issubclass(origin, Mapping):
-        return _mapping_decoder(origin, arguments)
+        return _mapping_reader(origin, arguments)
     if origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis):
-        return _tuple_decoder(arguments)
+        return _positional_reader(tuple, [_reader(kind) for kind in arguments], len(arguments))
     if issubclass(origin, (Sequence, set, frozenset)):
-        item = _decoder(arguments[0])
+        item = _reader(arguments[0])
         build = tuple if origin is Sequence else origin
+        plain = arguments[0] is Any
 
-        def read(value: Json, where: str) -> Any:
+        def read(value: Json) -> Any:
             if not isinstance(value, (list, tuple)):
-                raise ParseError(f"{where}: a list is expected, not {_shown(value)}")
-            return build([item(one, f"{where}[{i}]") for i, one in enumerate(value)])
+                raise _Mismatch(f"a list is expected, not {_shown(value)}")
+            if plain or not value:
+                return build(value)
+            made = []
+            try:
+                for one in value:
+                    made.append(item(one))
+            except _Mismatch as error:
+                raise error.inside(f"[{len(made)}]") from None
+            return build(made)
 
         return read
     raise TypeError(f"no JSON form for {origin!r}")
 
 
-def _mapping_decoder(origin: Any, arguments: tuple[Any, ...]) -> Decoder:
-    key_reader = _decoder(arguments[0])
-    value_kind = arguments[1]
-    plain = value_kind is Any
-    item = _decoder(value_kind)
+def _mapping_reader(origin: Any, arguments: tuple[Any, ...]) -> Reader:
+    read_key = _reader(arguments[0])
+    item = _reader(arguments[1])
+    plain = arguments[1] is Any and arguments[0] is str
+    shared = not issubclass(origin, dict)
 
-    def read(value: Json, where: str) -> Any:
+    def read(value: Json) -> Any:
         if not isinstance(value, Mapping):
-            raise ParseError(f"{where}: an object is expected, not {_shown(value)}")
+            raise _Mismatch(f"an object is expected, not {_shown(value)}")
+        if not value and shared:
+            return EMPTY_MAP
         if plain:
             return dict(value)
-        return {key_reader(k, where): item(one, f"{where}.{k}") for k, one in value.items()}
+        made = {}
+        key = ""
+        try:
+            for key, one in value.items():
+                made[read_key(key)] = item(one)
+        except _Mismatch as error:
+            raise error.inside(f".{key}") from None
+        return made
 
     return read
 
 
-def _tuple_decoder(kinds: tuple[Any, ...]) -> Decoder:
-    readers = [_decoder(kind) for kind in kinds]
+def _positional_reader(
+    build: Callable[[list[Any]], Any], readers: Sequence[Reader], required: int
+) -> Reader:
+    most = len(readers)
 
-    def read(value: Json, where: str) -> Any:
-        if not isinstance(value, (list, tuple)) or len(value) != len(readers):
-            raise ParseError(f"{where}: a list of {len(readers)} is expected, not {_shown(value)}")
-        return tuple(
-            reader(one, f"{where}[{i}]") for i, (reader, one) in enumerate(zip(readers, value))
-        )
+    def read(value: Json) -> Any:
+        if not isinstance(value, (list, tuple)) or not required <= len(value) <= most:
+            raise _Mismatch(f"a list of {most} is expected, not {_shown(value)}")
+        made = []
+        try:
+            for reader, one in zip(readers, value):
+                made.append(reader(one))
+        except _Mismatch as error:
+            raise error.inside(f"[{len(made)}]") from None
+        return build(made)
 
     return read
+
+
+def _named_tuple_reader(kind: Any) -> Reader:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    readers = [_reader(hints[name]) for name in kind._fields]
+    return _positional_reader(
+        lambda made: kind(*made), readers, len(readers) - len(kind._field_defaults)
+    )

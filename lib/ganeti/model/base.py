@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Annotated, Any, Final
 
-from ganeti.serializer import Json
+from ganeti.serializer import EMPTY_MAP, Json
 
-EMPTY: Final[Mapping[str, Json]] = MappingProxyType({})
+EMPTY: Final[Mapping[str, Json]] = EMPTY_MAP
 """The one empty mapping that all objects share; it can't be changed."""
 
 SharedText = Annotated[str, sys.intern]
