@@ -154,3 +154,94 @@ class IpFamily(IntEnum):
 
     IPV4 = 2
     IPV6 = 10
+
+
+class StorageType(StrEnum):
+    """Kinds of storage units of a node."""
+
+    FILE = "file"
+    SHARED_FILE = "sharedfile"
+    GLUSTER = "gluster"
+    LVM_PV = "lvm-pv"
+    LVM_VG = "lvm-vg"
+    DISKLESS = "diskless"
+    BLOCKDEV = "blockdev"
+    RADOS = "rados"
+    EXT = "ext"
+
+
+class ExportMode(StrEnum):
+    """Where an instance is exported to: a node of this cluster, or another cluster."""
+
+    LOCAL = "local"
+    REMOTE = "remote"
+
+
+class MigrationMode(StrEnum):
+    """Whether the guest runs on while it is migrated."""
+
+    LIVE = "live"
+    NON_LIVE = "non-live"
+
+
+class EvacuateMode(StrEnum):
+    """Which instances leave a node: by the role the node has for them."""
+
+    PRIMARY = "primary-only"
+    SECONDARY = "secondary-only"
+    ALL = "all"
+
+
+class ReplaceDisksMode(StrEnum):
+    """Which disks of a mirrored instance are made anew."""
+
+    PRIMARY = "replace_on_primary"
+    SECONDARY = "replace_on_secondary"
+    CHANGE = "replace_new_secondary"
+    AUTO = "replace_auto"
+
+
+class ChangeAction(StrEnum):
+    """What is done to one disk, network interface or list entry."""
+
+    ADD = "add"
+    MODIFY = "modify"
+    REMOVE = "remove"
+    ATTACH = "attach"
+    DETACH = "detach"
+
+
+class OobCommand(StrEnum):
+    """Orders to a node's out-of-band helper."""
+
+    HEALTH = "health"
+    POWER_CYCLE = "power-cycle"
+    POWER_OFF = "power-off"
+    POWER_ON = "power-on"
+    POWER_STATUS = "power-status"
+
+
+class SshKeyType(StrEnum):
+    """Algorithms of the cluster's SSH keys."""
+
+    RSA = "rsa"
+    DSA = "dsa"
+    ECDSA = "ecdsa"
+
+
+class AllocatorMode(StrEnum):
+    """What an instance allocator is asked."""
+
+    ALLOCATE = "allocate"
+    RELOCATE = "relocate"
+    MULTI_ALLOCATE = "multi-allocate"
+    NODE_EVACUATE = "node-evacuate"
+    CHANGE_GROUP = "change-group"
+    ALLOCATE_SECONDARY = "allocate-secondary"
+
+
+class AllocatorDirection(StrEnum):
+    """What a test of an allocator shows: the request, or the answer."""
+
+    IN = "in"
+    OUT = "out"
