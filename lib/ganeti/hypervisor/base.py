@@ -6,10 +6,10 @@ node, so that a restarted noded finds its instances (and other drivers' instance
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,15 +22,9 @@ if TYPE_CHECKING:
     from ganeti.model.filled import FilledInstance
     from ganeti.model.instance import Instance
     from ganeti.model.node import Node
+    from ganeti.model.report import HypervisorNodeInfo, MigrationStatus, RunningInfo
     from ganeti.paths import Paths
     from ganeti.utils.process import Runner
-
-
-class RunState(IntEnum):
-    """State of an instance that the hypervisor knows, with the numbers of the wire."""
-
-    RUNNING = 0
-    SHUTDOWN = 1  # powered off from inside, waits for its shutdown to be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +40,14 @@ class HvCapabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class GuestInfo:
-    """An instance as the hypervisor sees it. Memory in MiB, CPU time in seconds."""
+class HvHost:
+    """What a driver may touch of its node: files, programs, time, and whether it may make taps."""
 
-    name: str
-    id: int
-    memory_mib: int
-    vcpus: int
-    state: RunState
-    cpu_time_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class HostInfo:
-    """Memory (MiB) and processors of the node, as node_info answers them."""
-
-    memory_total: int
-    memory_free: int
-    memory_dom0: int
-    cpu_total: int
-    cpu_nodes: int = 1
-    cpu_sockets: int = 1
-    cpu_dom0: int = 1
-    hv_version: Sequence[int] | None = None
+    paths: Paths
+    run: Runner
+    privileged: bool  # may make network devices: root, and not a virtual node
+    sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,41 +91,89 @@ class Console:
         }
 
 
+ASK_AGAIN_S = 5.0  # a guest that has just booted may have missed the first request
+KILL_WAIT_S = 5.0  # a process in a system call on slow storage ends late
+POLL_S = 0.5
+
+
 class Hypervisor(ABC):
     """Driver of one hypervisor on one node. Raises HypervisorError that names the instance."""
 
     kind: ClassVar[HypervisorKind]
     capabilities: ClassVar[HvCapabilities]
 
+    def __init__(self, host: HvHost) -> None:
+        self.host = host
+
     # What runs.
     @abstractmethod
-    def info(self, name: str) -> GuestInfo | None:
+    def info(self, name: str) -> RunningInfo | None:
         """The instance, or None when it does not run here."""
 
     @abstractmethod
-    def all_info(self) -> list[GuestInfo]:
-        """Every instance that runs here, sorted by name."""
+    def all_info(self) -> dict[str, RunningInfo]:
+        """Every instance that the hypervisor has here, by name."""
 
-    def list(self) -> list[str]:
-        """Names of the instances that run here."""
-        return [info.name for info in self.all_info() if info.state == RunState.RUNNING]
+    @abstractmethod
+    def running(self) -> list[str]:
+        """Names of the instances that run here, sorted."""
 
     # Its life.
     @abstractmethod
     def start(
         self, instance: FilledInstance, disks: Sequence[GuestDisk], *, paused: bool = False
     ) -> None:
-        """The instance runs; its disks are active. HypervisorError when it runs already."""
+        """The instance runs; its disks are active. HypervisorError when it runs already.
+
+        After a failure nothing of it runs, and `cleanup` was done.
+        """
 
     @abstractmethod
+    def ask_shutdown(self, instance: FilledInstance, *, again: bool) -> None:
+        """The guest was told to shut down; a guest that can't be told is left as it is."""
+
+    @abstractmethod
+    def kill(self, instance: FilledInstance) -> None:
+        """The guest was ended without asking. No-op when it does not run."""
+
     def stop(
         self, instance: FilledInstance, *, force: bool = False, timeout_s: float = 120.0
     ) -> None:
-        """The instance does not run (any more).
+        """The instance does not run (any more), and nothing of it is left here.
 
-        Asks the guest, waits up to `timeout_s` and then ends it; `force` ends it at once. Raises
-        HypervisorError when it still runs afterwards.
+        Asks the guest, again every 5 s, up to `timeout_s`, and then ends it; `force` ends it at
+        once. HypervisorError when it still runs afterwards. Source: facts/hypervisors.md, Common.
         """
+        if not force:
+            self._ask_until(instance, timeout_s)
+        if self.info(instance.name) is not None:
+            self.kill(instance)
+            if not self.wait_gone(instance.name, KILL_WAIT_S):
+                raise HypervisorError(
+                    f"instance {instance.name}: still runs {KILL_WAIT_S:g} s after it was killed"
+                )
+        self.cleanup(instance.name)
+
+    def _ask_until(self, instance: FilledInstance, timeout_s: float) -> None:
+        end = self.host.monotonic() + timeout_s
+        again = False
+        while self.info(instance.name) is not None:
+            left = end - self.host.monotonic()
+            if left <= 0:
+                return
+            self.ask_shutdown(instance, again=again)
+            again = True
+            if self.wait_gone(instance.name, min(left, ASK_AGAIN_S)):
+                return
+
+    def wait_gone(self, name: str, timeout_s: float) -> bool:
+        """Whether the instance was gone before `timeout_s` had passed."""
+        end = self.host.monotonic() + timeout_s
+        while self.info(name) is not None:
+            if self.host.monotonic() >= end:
+                return False
+            self.host.sleep(POLL_S)
+        return True
 
     def cleanup(self, name: str) -> None:  # noqa: B027  a kind may leave nothing behind
         """Nothing is left on this node of an instance that does not run."""
@@ -176,9 +203,7 @@ class Hypervisor(ABC):
         """The instance has arrived and is known here, or nothing of it is left here."""
         raise self._no_migration(instance)
 
-    def migrate(
-        self, cluster_name: str, instance: FilledInstance, target: str, live: bool
-    ) -> None:
+    def migrate(self, cluster_name: str, instance: FilledInstance, target: str, live: bool) -> None:
         """The move to address `target` has begun."""
         raise self._no_migration(instance)
 
@@ -186,8 +211,8 @@ class Hypervisor(ABC):
         """The instance is not known here any more, or it runs here as before."""
         raise self._no_migration(instance)
 
-    def migration_status(self, instance: FilledInstance) -> Mapping[str, Json]:
-        """`status` and, where known, `transferred_ram` and `total_ram` in bytes."""
+    def migration_status(self, instance: FilledInstance) -> MigrationStatus:
+        """How far the move is."""
         raise self._no_migration(instance)
 
     def _no_migration(self, instance: FilledInstance) -> HypervisorError:
@@ -195,7 +220,7 @@ class Hypervisor(ABC):
 
     # The node.
     @abstractmethod
-    def node_info(self, hvparams: Mapping[str, Json]) -> HostInfo:
+    def node_info(self, hvparams: Mapping[str, Json]) -> HypervisorNodeInfo:
         """Memory and processors of the node."""
 
     @abstractmethod
@@ -216,12 +241,3 @@ class Hypervisor(ABC):
         paths: Paths,
     ) -> Console:
         """Where the console is. Pure: nothing is asked, nothing is read."""
-
-
-@dataclass(frozen=True, slots=True)
-class HvHost:
-    """What a driver may touch of its node: files, programs, and whether it may make taps."""
-
-    paths: Paths
-    run: Runner
-    privileged: bool  # may make network devices: root, and not a virtual node

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ganeti.errors import BlockDeviceError
+from ganeti.model.report import BlockDeviceStatus, Dimensions
 from ganeti.serializer import Json
 from ganeti.types import DiskTemplate
 
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
     from ganeti.utils.process import Runner
 
 MIB = 1024 * 1024
-
-
-class LocalDisk(IntEnum):
-    """State of the data on this node, with the numbers of the wire; the worst is the greatest."""
-
-    OKAY = 1
-    SYNC = 2
-    UNKNOWN = 3
-    FAULTY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +39,6 @@ class Capabilities:
     whole_tree: bool = False  # also made and assembled on the secondary node
     file_based: bool = False
     children_needed: bool = True  # False: the device lives on when children are missing
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """A device as it is now. Times are seconds, `sync_percent` is None when nothing syncs."""
-
-    path: Path | None
-    major: int | None = None
-    minor: int | None = None
-    sync_percent: float | None = None
-    estimated_time_s: float | None = None
-    degraded: bool = False
-    local: LocalDisk = LocalDisk.OKAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +86,7 @@ class BlockDevice(ABC):
         """The device does not exist (any more)."""
 
     @abstractmethod
-    def find(self, disk: Disk) -> Status | None:
+    def find(self, disk: Disk) -> BlockDeviceStatus | None:
         """The device as it is, without changing anything; None when it is not there."""
 
     @abstractmethod
@@ -125,8 +103,8 @@ class BlockDevice(ABC):
         """The device may not be written here."""
 
     @abstractmethod
-    def dimensions(self, disk: Disk) -> tuple[int, int | None] | None:
-        """Real (size in bytes, spindles or None); None when the device is not there."""
+    def dimensions(self, disk: Disk) -> Dimensions | None:
+        """Real size in bytes, and spindles; None when the device is not there."""
 
     def grow(
         self, disk: Disk, amount_mib: int, *, dry_run: bool = False, backing_store: bool = True
@@ -150,20 +128,17 @@ class BlockDevice(ABC):
         return f"{self.kind} device {':'.join(str(part) for part in disk.logical_id)}"
 
 
-def worst(statuses: Sequence[Status]) -> Status:
+def worst(statuses: Sequence[BlockDeviceStatus]) -> BlockDeviceStatus:
     """A device and its children as one: lowest percent, longest time, worst state.
 
     The first is the device itself. Source: facts/storage.md §3, status semantics.
     """
     percents = [s.sync_percent for s in statuses if s.sync_percent is not None]
-    times = [s.estimated_time_s for s in statuses if s.estimated_time_s is not None]
-    first = statuses[0]
-    return Status(
-        path=first.path,
-        major=first.major,
-        minor=first.minor,
+    times = [s.estimated_time for s in statuses if s.estimated_time is not None]
+    return replace(
+        statuses[0],
         sync_percent=min(percents, default=None),
-        estimated_time_s=max(times, default=None),
-        degraded=any(s.degraded for s in statuses),
-        local=max(s.local for s in statuses),
+        estimated_time=max(times, default=None),
+        is_degraded=any(s.is_degraded for s in statuses),
+        ldisk_status=max(s.ldisk_status for s in statuses),
     )
