@@ -9,6 +9,7 @@ here; the function of the same name under `node/` serves it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from ganeti.rpc.base import FAST, FOUR_HOURS, NORMAL, ONE_DAY, SLOW, URGENT, call
@@ -40,6 +41,20 @@ OsReport: TypeAlias = Sequence[Json]
 ExtStorageReport: TypeAlias = Sequence[Json]
 NodeInfo: TypeAlias = tuple[str, list[Json], list[Json]]
 VolumeReport: TypeAlias = Mapping[str, Json]
+
+
+JOURNAL_S = 10.0  # a commit does not wait that long; see rpc/replicate.py
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """What a candidate has of a journal. `refused`: why the wish was not done; empty if it was."""
+
+    generation: str = ""  # empty: no journal, or one that can't be read
+    size: int = 0
+    crc: int = 0  # of the whole file; only when it was asked for
+    refused: str = ""
+    deposed: bool = False  # refused because a later master has written here
 
 
 def _delay_deadline(duration: float) -> float:
@@ -667,3 +682,33 @@ def upload_file_single(
 @call(timeout_s=NORMAL)
 def write_ssconf_files(values: Mapping[str, str]) -> None:
     """Write ssconf files."""
+
+
+# Journals of the master (ours, not in facts/node-rpc.json); the form of a journal:
+# utils/journal.py. `name` is config, queue, or config.data (the file that config builds upon).
+
+
+@call(timeout_s=JOURNAL_S)
+def journal_append(name: str, generation: str, offset: int, data: str) -> JournalState:
+    """`data` is durably at the end of the journal, if it is of this generation and size."""
+
+
+@call(timeout_s=JOURNAL_S)
+def journal_state(name: str, checksum: bool) -> JournalState:
+    """What the node has of the journal."""
+
+
+@call(timeout_s=JOURNAL_S)
+def journal_read(name: str, offset: int, size: int) -> str:
+    """A piece of the file; empty at its end or when there is no file."""
+
+
+@call(timeout_s=JOURNAL_S)
+def journal_replace(
+    name: str, generation: str, offset: int, data: str, total: int, crc: int
+) -> JournalState:
+    """One piece of a new whole file.
+
+    The pieces come in order; with the last one (offset + length = total) the file durably is in
+    place, if its CRC-32 is `crc` and the node has no journal of a later term.
+    """
