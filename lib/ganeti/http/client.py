@@ -1,0 +1,118 @@
+"""The HTTPS client of the daemons: kept connections, a deadline and a sentence per request."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+
+import aiohttp
+
+CONNECT_S = 5.0  # facts/node-rpc.json, transport.timeouts.connect_s
+KEPT_S = 45.0  # less than the 60 s of the server, so that it never closes under a new request
+ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
+
+
+class Unreachable(Exception):
+    """No answer came. The text is a sentence; `sent` tells whether the node may have acted."""
+
+    def __init__(self, text: str, *, sent: bool) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    status: int
+    body: bytes
+
+
+class HttpClient:
+    """Posts to many hosts over kept connections. Made and closed on the loop."""
+
+    def __init__(self, tls: ssl.SSLContext | None, *, connect_s: float = CONNECT_S) -> None:
+        self._tls = tls
+        self._connect_s = connect_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(
+        self, host: str, port: int, path: str, body: bytes, timeout_s: float
+    ) -> HttpAnswer:
+        """The answer, whatever its status; Unreachable when there was none in time."""
+        scheme = "https" if self._tls is not None else "http"
+        place = f"[{host}]" if ":" in host else host
+        try:
+            async with self._open().post(
+                f"{scheme}://{place}:{port}/{path}",
+                data=body,
+                timeout=aiohttp.ClientTimeout(
+                    total=timeout_s, sock_connect=min(self._connect_s, timeout_s)
+                ),
+            ) as answer:
+                return HttpAnswer(answer.status, await self._read(answer))
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ServerTimeoutError) as error:
+            raise Unreachable(
+                f"can't connect to {place}:{port} within {self._connect_s:g} s", sent=False
+            ) from error
+        except TimeoutError as error:
+            raise Unreachable(f"no answer within {timeout_s:g} s", sent=True) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise Unreachable(_tls_text(error.certificate_error), sent=False) from error
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(_connect_text(place, port, error.os_error), sent=False) from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise Unreachable(_lost_text(error), sent=True) from error
+        except aiohttp.ClientError as error:
+            raise Unreachable(f"not a usable answer: {error}", sent=True) from error
+
+    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        length = answer.content_length
+        if length is not None and length > ANSWER_LIMIT_BYTES:
+            raise aiohttp.ClientPayloadError(f"{length} bytes, at most {ANSWER_LIMIT_BYTES}")
+        return await answer.read()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                ssl=self._tls if self._tls is not None else False,
+                limit=0,  # rpc/client.py bounds its fan-outs
+                keepalive_timeout=KEPT_S,
+                ttl_dns_cache=60,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                headers={"Content-Type": "application/json"},
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+                trust_env=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+            await asyncio.sleep(0)  # lets the transports close
+
+
+def _connect_text(place: str, port: int, error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return _tls_text(error)
+    return f"can't connect to {place}:{port}: {error.strerror or error}"
+
+
+def _lost_text(error: Exception) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return _tls_text(cause)
+        cause = cause.__cause__ or cause.__context__
+    return "the node closed the connection before it answered"
+
+
+def _tls_text(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    reason = getattr(error, "reason", None)
+    return f"TLS: {str(reason).replace('_', ' ').lower() if reason else error}"

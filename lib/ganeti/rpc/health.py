@@ -1,0 +1,71 @@
+"""A breaker per node, so that a dead node costs its deadline once and not once per job. Pure.
+
+closed ── a failure that cost time ──▶ open until some time ──▶ half open: one call is let through
+as a probe ── it succeeds ──▶ closed, ── it fails ──▶ open, twice as long. A failure that came at
+once (connection refused: noded restarts) costs nobody anything and opens nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+COSTLY_S = 1.0  # a failure that took less is not worth avoiding
+FIRST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """One node: how long it is left alone, and why. Times are of a monotonic clock."""
+
+    open_until: float | None = None  # None: closed
+    pause_s: float = 0.0
+    probing: bool = False
+    reason: str = ""
+
+
+CLOSED = Breaker()
+
+
+class Health:
+    """The breakers of all nodes, by uuid. Only the loop changes them."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Breaker] = {}
+
+    def refusal(self, node: str, now: float) -> str | None:
+        """Why the node is not called now; None: call it, and report what came of it."""
+        breaker = self._nodes.get(node, CLOSED)
+        if breaker.open_until is None:
+            return None
+        if now < breaker.open_until:
+            left = breaker.open_until - now
+            return f"{breaker.reason} (not tried again for {left:.0f} s)"
+        if breaker.probing:
+            return f"{breaker.reason} (being tried again)"
+        self._nodes[node] = replace(breaker, probing=True)
+        return None
+
+    def succeeded(self, node: str) -> None:
+        self._nodes.pop(node, None)
+
+    def failed(self, node: str, now: float, cost_s: float, reason: str) -> None:
+        """A call got no answer; it took `cost_s` to find out."""
+        breaker = self._nodes.get(node, CLOSED)
+        if cost_s < COSTLY_S:
+            self._nodes.pop(node, None)
+        elif breaker.open_until is not None and now < breaker.open_until:
+            pass  # one of several that were on their way when the first one failed
+        else:
+            pause = min(max(FIRST_PAUSE_S, 2 * breaker.pause_s), LONGEST_PAUSE_S)
+            self._nodes[node] = Breaker(now + pause, pause, False, reason)
+
+    def given_up(self, node: str) -> None:
+        """A probe was cancelled: nothing is known, the next call probes."""
+        breaker = self._nodes.get(node)
+        if breaker is not None:
+            self._nodes[node] = replace(breaker, probing=False)
+
+    def forget(self, node: str) -> None:
+        """The node was changed (new address, back online): try it at once."""
+        self._nodes.pop(node, None)
