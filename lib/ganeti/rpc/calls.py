@@ -12,6 +12,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ganeti.model.disk import Disk
+from ganeti.model.filled import FilledInstance
+from ganeti.model.report import (
+    AssembledDevice,
+    BlockDeviceStatus,
+    Dimensions,
+    ExtStorageReport,
+    FileInfo,
+    HookResult,
+    ImportExportStatus,
+    LvInfo,
+    MigrationStatus,
+    MirrorOutcome,
+    NodeInfo,
+    NodeVolume,
+    OsReport,
+    RunningInfo,
+    SyncPause,
+    SyncProgress,
+)
 from ganeti.rpc.base import FAST, FOUR_HOURS, NORMAL, ONE_DAY, SLOW, URGENT, call
 from ganeti.serializer import Json
 
@@ -28,19 +48,6 @@ MasterParams: TypeAlias = Mapping[str, Json]
 ImpExpIo: TypeAlias = tuple[str, Sequence[Json]]
 TokenRequest: TypeAlias = tuple[str, str, Mapping[str, Json] | None]
 """["ssl", get | create | delete, options]."""
-HookResult: TypeAlias = tuple[str, int, str]
-"""[script, 0 skipped | 1 failed | 2 succeeded, output]."""
-
-# Until the model has them:
-FilledInstance: TypeAlias = Mapping[str, Json]
-Disk: TypeAlias = Mapping[str, Json]
-RunningInfo: TypeAlias = Mapping[str, Json]
-MigrationStatus: TypeAlias = Mapping[str, Json]
-BlockDeviceStatus: TypeAlias = Mapping[str, Json]
-OsReport: TypeAlias = Sequence[Json]
-ExtStorageReport: TypeAlias = Sequence[Json]
-NodeInfo: TypeAlias = tuple[str, list[Json], list[Json]]
-VolumeReport: TypeAlias = Mapping[str, Json]
 
 
 JOURNAL_S = 10.0  # a commit does not wait that long; see rpc/replicate.py
@@ -213,14 +220,14 @@ def blockdev_remove(bdev: Disk) -> None:
 
 
 @call(timeout_s=NORMAL)
-def blockdev_pause_resume_sync(disks: Sequence[Disk], pause: bool) -> list[tuple[bool, str | None]]:
+def blockdev_pause_resume_sync(disks: Sequence[Disk], pause: bool) -> list[SyncPause]:
     """Pause or resume the resync; per disk [ok, message]."""
 
 
 @call(timeout_s=NORMAL)
 def blockdev_assemble(
     disk: Disk, instance: FilledInstance, on_primary: bool, idx: int
-) -> tuple[str | bool, str | bool | None, str | None]:
+) -> AssembledDevice:
     """Activate a device; answers [device, link, uri]."""
 
 
@@ -250,7 +257,7 @@ def blockdev_open(instance_name: str, disks: Sequence[Disk], exclusive: bool) ->
 
 
 @call(timeout_s=NORMAL)
-def blockdev_getdimensions(disks: Sequence[Disk]) -> list[tuple[int, int | None] | None]:
+def blockdev_getdimensions(disks: Sequence[Disk]) -> list[Dimensions | None]:
     """Per disk [bytes, spindles], null when absent."""
 
 
@@ -284,7 +291,7 @@ def blockdev_getmirrorstatus(disks: Sequence[Disk]) -> list[BlockDeviceStatus]:
 @call(timeout_s=NORMAL)
 def blockdev_getmirrorstatus_multi(
     node_disks: Sequence[Disk],
-) -> list[tuple[bool, BlockDeviceStatus | str]]:
+) -> list[MirrorOutcome]:
     """Per disk [true, status] or [false, message]."""
 
 
@@ -309,7 +316,7 @@ def export_start(
 
 
 @call(timeout_s=FAST)
-def impexp_status(names: Sequence[str]) -> list[Json]:
+def impexp_status(names: Sequence[str]) -> list[ImportExportStatus | None]:
     """Status of transfers, null for unknown ones."""
 
 
@@ -399,7 +406,7 @@ def drbd_attach_net(disks: Sequence[Disk], multimaster: bool) -> None:
 
 
 @call(timeout_s=SLOW)
-def drbd_wait_sync(disks: Sequence[Disk]) -> tuple[bool, float]:
+def drbd_wait_sync(disks: Sequence[Disk]) -> SyncProgress:
     """[all done, lowest percent]."""
 
 
@@ -409,12 +416,12 @@ def drbd_needs_activation(disks: Sequence[Disk]) -> list[str]:
 
 
 @call(timeout_s=FAST)
-def node_volumes() -> list[VolumeReport]:
+def node_volumes() -> list[NodeVolume]:
     """Logical volumes; one row per physical volume a volume uses."""
 
 
 @call(timeout_s=URGENT)
-def lv_list(vg_name: Sequence[str]) -> dict[str, tuple[str, bool, bool]]:
+def lv_list(vg_name: Sequence[str]) -> dict[str, LvInfo]:
     """ "vg/lv" to [size text in MiB, inactive, open]."""
 
 
@@ -637,7 +644,7 @@ def etc_hosts_modify(mode: str, name: str, ip: str | None) -> bool:
 
 
 @call(timeout_s=FAST)
-def get_file_info(file_path: str) -> tuple[bool, dict[str, int]]:
+def get_file_info(file_path: str) -> FileInfo:
     """[exists, {"size": bytes}]."""
 
 
