@@ -196,11 +196,13 @@ class Opcode(Declared):
 
     def redacted(self) -> dict[str, Json]:
         """As `to_json`, for people: the values of private and secret parameters are null."""
-        return redact(self.to_json(), (PRIVATE, SECRET))
+        made: dict[str, Json] = redact(self.to_json(), (PRIVATE, SECRET))
+        return made
 
     def stored(self) -> dict[str, Json]:
         """As `to_json`, for files: the values of secret parameters are null."""
-        return redact(self.to_json(), (SECRET,))
+        made: dict[str, Json] = redact(self.to_json(), (SECRET,))
+        return made
 
     @classmethod
     def from_json(cls: type[O], value: Mapping[str, Json]) -> O:
@@ -322,7 +324,7 @@ def _json(value: Any) -> Json:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {name: _json(item) for name, item in value.items()}
+        return {_json(name): _json(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json(item) for item in value]
     if isinstance(value, Opcode):

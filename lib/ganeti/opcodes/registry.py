@@ -98,14 +98,15 @@ def redacted(value: Json) -> Json:
     """The JSON form of an opcode, valid or not, as it may be shown: hidden values are null."""
     if not isinstance(value, Mapping):
         return None
-    if value.get(OP_ID) in MODULES:
-        find(value[OP_ID])
+    op_id = value.get(OP_ID)
+    if isinstance(op_id, str) and op_id in MODULES:
+        find(op_id)
     return redact(value, (PRIVATE, SECRET))
 
 
 def summary(value: Mapping[str, Any]) -> str:
     """The summary of an opcode in JSON form; `INVALID_OP` when there is no such opcode."""
     op_id = value.get(OP_ID)
-    if op_id not in MODULES:
+    if not isinstance(op_id, str) or op_id not in MODULES:
         return INVALID_SUMMARY
     return summary_of(find(op_id), value)

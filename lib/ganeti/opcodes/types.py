@@ -14,7 +14,6 @@ from ganeti.opcodes.checks import (
     NAME,
     STRING,
     Check,
-    distinct,
     either,
     mapping,
     member,
@@ -168,16 +167,10 @@ ListChange: TypeAlias = tuple[
     Name,
 ]
 
-# Verification.
-
-VERIFY_CHECKS = words("VerifyOptionalChecks", ("nplusone_mem",))
-SkippedChecks: TypeAlias = Annotated[Sequence[str], distinct(VERIFY_CHECKS)]
-
 # Results.
 
-JOBS = shape(
-    jobs=sequence(row(BOOL, either(INT, STRING), notation="[bool success, job id or error string]"))
-)
+JOB_OR_ERROR = row(BOOL, either(INT, STRING), notation="[bool success, job id or error string]")
+JOBS = shape(jobs=sequence(JOB_OR_ERROR))
 JOBS_OR_NULL = named(f"null or {JOBS.notation}", optional(JOBS))
 CHANGES = sequence(row(NAME, ANY))
 ROWS = sequence(sequence(ANY))
