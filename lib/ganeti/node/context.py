@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ganeti.constants import NODED_PORT
@@ -13,7 +14,7 @@ from ganeti.paths import Paths
 from ganeti.utils.process import Runner, run
 
 if TYPE_CHECKING:
-    from ganeti.hypervisor.base import Hypervisor, HvHost
+    from ganeti.hypervisor.base import HvHost, Hypervisor
     from ganeti.storage.base import BlockDevice, StorageHost
 
 
@@ -51,6 +52,8 @@ class NodeSettings:
     hostname: str
     bind: str = "0.0.0.0"
     port: int = NODED_PORT  # 0: any free one, see NodeDaemon.port
+    certificate: Path | None = None  # instead of server.pem (-C)
+    key: Path | None = None  # instead of the one in the certificate's file (-K)
     workers: int = 20  # calls served at the same time (--max-clients)
     restricted_commands: bool = False  # build option of the classic, off by default
     master_daemons: Sequence[str] = ("ganeti-masterd", "ganeti-rapi")
