@@ -48,6 +48,7 @@ class HvHost:
     privileged: bool  # may make network devices: root, and not a virtual node
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
+    proc: Path = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)

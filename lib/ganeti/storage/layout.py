@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ganeti.errors import Code, OpPrereqError
@@ -296,8 +296,6 @@ def annotated(disk: Disk, diskparams: Mapping[str, Json]) -> Disk:
 
     A provider's own parameters, which are kept with the disk, win. Source: facts/storage.md §5.
     """
-    from dataclasses import replace
-
     params = {**device_params(disk.dev_type, diskparams), **(disk.params or {})}
     if disk.dev_type is not DiskTemplate.DRBD:
         return replace(disk, params=params)
