@@ -9,7 +9,7 @@
 
 `@opcode` and `param` only collect; no code is generated, as a command line that needs one opcode
 imports all of its module. Annotations become checks (`checks.check_for`) when a class is first
-used.
+used, so a module that declares opcodes does not make them strings (`from __future__ …`).
 
 Private and secret values are plain in `to_json()`, which is what a client sends; what people see
 and what is kept on disk comes from `redacted()` and `stored()`.
@@ -291,7 +291,7 @@ def redact(value: Json, kinds: tuple[str, ...]) -> Json:
 
     Its class must have been declared already, else the names of the parameters decide.
     """
-    cls = Opcode.declared.get(value.get(OP_ID), Opcode)
+    cls = Opcode.declared.get(str(value.get(OP_ID)), Opcode)
     made = dict(value)
     for name, item in value.items():
         known = cls.PARAMS.get(name)
