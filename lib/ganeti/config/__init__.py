@@ -1,0 +1,1 @@
+"""The configuration: snapshots, transactions, reservations, upgrade, distribution."""
