@@ -15,6 +15,10 @@ Wanted: TypeAlias = Mapping[str, Mode] | Mode
 NOTHING: Mapping[str, Mode] = MappingProxyType({})
 
 
+def _nothing() -> Mapping[str, Mode]:
+    return NOTHING
+
+
 def covers(held: Mode | None, wanted: Mode) -> bool:
     """Whether holding `held` is enough for `wanted`."""
     return held is EXCLUSIVE or held is wanted
@@ -30,11 +34,11 @@ class LockRequest:
     """
 
     cluster: Mode = SHARED
-    instances: Wanted = NOTHING
-    groups: Wanted = NOTHING
-    nodes: Wanted = NOTHING
-    node_res: Wanted = NOTHING
-    networks: Wanted = NOTHING
+    instances: Wanted = field(default_factory=_nothing)
+    groups: Wanted = field(default_factory=_nothing)
+    nodes: Wanted = field(default_factory=_nothing)
+    node_res: Wanted = field(default_factory=_nothing)
+    networks: Wanted = field(default_factory=_nothing)
     opportunistic: Mapping[Level, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def at(self, level: Level) -> Wanted:
