@@ -13,7 +13,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -58,6 +57,25 @@ class Answer:
     close: bool = False
 
 
+SMALL_BUFFER_BYTES = 16 * 1024
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop where it is installed; else asyncio's loop with small TLS buffers.
+
+    asyncio reserves 256 KiB for each TLS connection, uvloop allocates what is needed.
+    """
+    try:
+        import uvloop
+    except ImportError:
+        from asyncio import sslproto
+
+        sslproto.SSLProtocol.max_size = SMALL_BUFFER_BYTES
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
 JSON_TYPE = "application/json"
 
 Handler = Callable[[Request], Answer]
@@ -98,7 +116,7 @@ class HttpServer:
     def port(self) -> int:
         """The port it listens on; needed when 0 was asked for."""
         assert self._server is not None
-        listening: socket.socket = self._server.sockets[0]  # type: ignore[attr-defined]
+        listening: socket.socket = self._server.sockets[0]
         return int(listening.getsockname()[1])
 
     async def start(self, host: str, port: int) -> None:

@@ -6,19 +6,29 @@ of them in one process if need be. `main` is the program around one of them.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import gc
 import logging
 import pkgutil
+import signal
 import ssl
+import sys
+from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import ganeti.node as node_room
-from ganeti.http.server import TEXT, Answer, HttpServer, Limits, Request
+from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS, NODED_PORT
+from ganeti.errors import GenericError
+from ganeti.http.server import TEXT, Answer, HttpServer, Limits, Request, loop_factory
 from ganeti.http.tls import CandidateRule, server_context
 from ganeti.node.context import NodeContext, NodeSettings
+from ganeti.paths import Paths
 from ganeti.rpc import calls  # noqa: F401  declares the calls
 from ganeti.rpc.base import CALLS, SERVED
 from ganeti.rpc.dispatch import Dispatcher
+from ganeti.utils import daemonize, hosts, log, net
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +39,11 @@ def load_served() -> None:
     """Every serving function is in the registry: any module of this room may hold some."""
     for module in pkgutil.iter_modules(node_room.__path__):
         import_module(f"{node_room.__name__}.{module.name}")
+
+
+PROGRAM = "ganeti-noded"
+SWITCH_S = 0.0005  # a worker delays the loop by no more than that
+LAST_ANSWER_S = 1.0  # node_leave_cluster is answered before the daemon ends
 
 
 class NodeDaemon:
@@ -113,3 +128,94 @@ def make_directories(settings: NodeSettings) -> None:
     for name, mode in RUN_DIRECTORIES.items():
         (paths.run / name).mkdir(mode, parents=True, exist_ok=True)
     paths.os_log.mkdir(0o750, parents=True, exist_ok=True)
+
+
+def settings_from(options: argparse.Namespace, paths: Paths) -> NodeSettings:
+    """The settings that the command line, ssconf and the services database make."""
+    bind = options.bind_address
+    if options.bind_interface:
+        bind = net.interface_address(options.bind_interface)
+    if bind is None:
+        bind = own_bind_address(paths)
+    return NodeSettings(
+        paths=paths,
+        hostname=net.own_name(),
+        bind=bind,
+        port=options.port or net.service_port(PROGRAM, NODED_PORT),
+        certificate=Path(options.ssl_cert) if options.ssl_cert else None,
+        key=Path(options.ssl_key) if options.ssl_key else None,
+        workers=options.max_clients,
+    )
+
+
+def own_bind_address(paths: Paths) -> str:
+    """Every address of a real node; the one address of a virtual node, which shares its machine."""
+    if paths.is_virtual:
+        return hosts.look_up(paths, net.own_name()).ip
+    return net.any_address(read_family(paths))
+
+
+def read_family(paths: Paths) -> str:
+    try:
+        return paths.ssconf("primary_ip_family").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program ganeti-noded; its exit code."""
+    parser = daemonize.daemon_parser(PROGRAM, "Ganeti node daemon", network=True)
+    parser.add_argument("--no-mlock", action="store_false", dest="mlock", help="may be swapped out")
+    parser.add_argument("--max-clients", type=int, default=20, help="calls served at a time")
+    options = parser.parse_args(argv)
+    paths = Paths.from_environment()
+    ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
+    try:
+        settings = settings_from(options, paths)
+        make_directories(settings)
+        with daemonize.PidFile(paths.pid_file(PROGRAM)):
+            lines = log.set_up(
+                PROGRAM,
+                paths.daemon_log("node"),
+                debug=options.debug,
+                to_stderr=not options.fork,
+                syslog=options.syslog,
+            )
+            if options.mlock and not paths.is_virtual:
+                daemonize.lock_memory()
+            run(settings, ready, lines, tls=options.ssl)
+    except (GenericError, OSError) as error:
+        logger.error("%s does not start: %s", PROGRAM, error)
+        ready.failed(EXIT_FAILURE, f"{PROGRAM}: {error}")
+        return EXIT_FAILURE
+    return EXIT_SUCCESS
+
+
+def run(settings: NodeSettings, ready: daemonize.Ready, lines: log.Log, *, tls: bool) -> None:
+    """One node daemon until TERM or INT comes, on a loop of its own."""
+    sys.setswitchinterval(SWITCH_S)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_live(settings, ready, lines, tls=tls))
+
+
+async def _live(
+    settings: NodeSettings, ready: daemonize.Ready, lines: log.Log, *, tls: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def end_after_answer() -> None:
+        loop.call_soon_threadsafe(loop.call_later, LAST_ANSWER_S, ended.set)
+
+    context = NodeContext(settings=settings, stop_daemon=end_after_answer)
+    daemon = NodeDaemon(settings, context=context, tls=tls)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, lines.reopen)
+    await daemon.start()
+    gc.collect()
+    gc.freeze()
+    ready.done()
+    await ended.wait()
+    logger.info("node %s: ending", settings.hostname)
+    await daemon.stop()
