@@ -28,7 +28,8 @@ MIGRATION_MODE: Final = one_of("live", "non-live")
 REBOOT_BEHAVIOR: Final = one_of("reboot", "exit")
 
 NIC_TYPES: Final = (
-    "e1000", "i82551", "i82557b", "i82559er", "ne2k_isa", "ne2k_pci", "paravirtual", "pcnet", "rtl8139",
+    "e1000", "i82551", "i82557b", "i82559er", "ne2k_isa", "ne2k_pci", "paravirtual",
+    "pcnet", "rtl8139",
 )  # fmt: skip
 SCSI_DISK_TYPES: Final = ("scsi-generic", "scsi-block", "scsi-hd", "scsi-cd")
 DISK_TYPES: Final = ("ide", "mtd", "paravirtual", "pflash", "scsi", "sd", *SCSI_DISK_TYPES)
