@@ -1,0 +1,1 @@
+"""Lists: what can be asked about each kind of object, and the engine that answers."""
