@@ -221,12 +221,20 @@ class Progress:
     def failed(self) -> None:
         """The local disk does not have it: it and all that wait behind it are dropped.
 
-        Followers may have more now than this master: they have to be brought back.
+        Candidates may have more now than this master; they have to be brought back.
         """
         self.framed = self.local
         self._waiting = []
         for name, size in self.matched.items():
             self.matched[name] = min(size, self.local)
+
+    def restart(self, size: int) -> None:
+        """A new generation with `size` bytes is in place here; no candidate has it yet.
+
+        Records that wait for a batch go to the new generation.
+        """
+        self.framed = self.local = size
+        self.matched = dict.fromkeys(self.matched, 0)
 
     def set_followers(self, names: Iterable[str]) -> None:
         """The other configured candidates; a new one has nothing."""

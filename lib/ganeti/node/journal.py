@@ -1,0 +1,179 @@
+"""The master's journals, kept on a master candidate (client: rpc/replicate.py).
+
+A candidate judges nothing but order: an append must continue the file of that generation, a whole
+file must not come from a master of an earlier term. What it answers is durable.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ganeti.errors import ConfigurationError, GenericError, ParseError
+from ganeti.node.context import NodeContext
+from ganeti.paths import Paths
+from ganeti.rpc import calls
+from ganeti.rpc.base import serves
+from ganeti.rpc.calls import JournalState
+from ganeti.utils.files import Disk, LocalDisk
+from ganeti.utils.journal import Generation, read_header
+
+MODE: Final = 0o640
+HEADER_BYTES: Final = 4096
+PIECE_LIMIT_BYTES: Final = 1024 * 1024
+FILE_LIMIT_BYTES: Final = 512 * 1024 * 1024
+
+# Bytes travel as text with one character per byte; ours are ASCII, an old file may be UTF-8.
+TEXT: Final = "latin-1"
+
+CONFIG, QUEUE, CONFIG_DATA = "config", "queue", "config.data"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStore:
+    """The journals of one candidate. Each method holds the lock of the journal's lock file."""
+
+    paths: Paths
+    disk: Disk
+
+    def append(self, name: str, generation: str, offset: int, data: bytes) -> JournalState:
+        path = self._path(name)
+        _check_size(len(data), PIECE_LIMIT_BYTES, name)
+        return self._locked(name, lambda: self._append(path, generation, offset, data))
+
+    def state(self, name: str, checksum: bool) -> JournalState:
+        path = self._path(name)
+        return self._locked(name, lambda: self._state(path, checksum=checksum))
+
+    def read(self, name: str, offset: int, size: int) -> bytes:
+        path = self._path(name)
+        _check_size(size, PIECE_LIMIT_BYTES, name)
+        return self.disk.read(path, offset, size) if self.disk.exists(path) else b""
+
+    def replace(
+        self, name: str, generation: str, offset: int, data: bytes, total: int, crc: int
+    ) -> JournalState:
+        path = self._path(name)
+        _check_size(len(data), PIECE_LIMIT_BYTES, name)
+        _check_size(total, FILE_LIMIT_BYTES, name)
+        fence = self._path(CONFIG) if name == CONFIG_DATA else path
+
+        def write() -> JournalState:
+            ours, theirs = Generation.parse(generation), self._generation(fence)
+            if not ours.may_replace(theirs):
+                return self._state(
+                    path,
+                    refused=f"a journal of generation {theirs} is here, {ours} is not later",
+                    deposed=True,
+                )
+            return self._replace(path, offset, data, total, crc)
+
+        return self._locked(name, write)
+
+    def _path(self, name: str) -> Path:
+        known = {
+            CONFIG: self.paths.config_journal,
+            QUEUE: self.paths.queue_journal,
+            CONFIG_DATA: self.paths.config_data,
+        }
+        if name not in known:
+            raise ParseError(f"{name!r} is not a journal; known: {', '.join(known)}")
+        return known[name]
+
+    def _locked(self, name: str, work: Callable[[], JournalState]) -> JournalState:
+        directory = self.paths.lock
+        self.disk.mkdir(directory)
+        with self.disk.lock(directory / f"ganeti-journal-{name}.lock"):
+            return work()
+
+    def _generation(self, path: Path) -> Generation | None:
+        if not self.disk.exists(path):
+            return None
+        line = self.disk.read(path, 0, HEADER_BYTES).split(b"\n", 1)[0]
+        try:
+            return read_header(line, str(path)).generation
+        except (ConfigurationError, ParseError):
+            return None  # not a journal: whatever it is, the master has the right one
+
+    def _state(
+        self, path: Path, *, checksum: bool = False, refused: str = "", deposed: bool = False
+    ) -> JournalState:
+        if not self.disk.exists(path):
+            return JournalState(refused=refused, deposed=deposed)
+        generation = self._generation(path)
+        return JournalState(
+            generation=str(generation) if generation is not None else "",
+            size=self.disk.size(path),
+            crc=zlib.crc32(self.disk.read(path)) if checksum else 0,
+            refused=refused,
+            deposed=deposed,
+        )
+
+    def _append(self, path: Path, generation: str, offset: int, data: bytes) -> JournalState:
+        if str(self._generation(path)) != generation:
+            return self._state(path, refused="the journal here is of another generation")
+        file = self.disk.append_file(path, mode=MODE)
+        try:
+            if file.size != offset:
+                return self._state(path, refused=f"the journal here has {file.size} bytes")
+            file.append(data)
+            file.sync()
+            return JournalState(generation, file.size)
+        finally:
+            file.close()
+
+    def _replace(self, path: Path, offset: int, data: bytes, total: int, crc: int) -> JournalState:
+        part = path.with_name(path.name + ".part")
+        if offset == 0:
+            self.disk.mkdir(path.parent)
+            self.disk.unlink(part, missing_ok=True)
+        file = self.disk.append_file(part, mode=MODE)
+        try:
+            if file.size != offset:
+                return self._state(path, refused=f"byte {file.size} of the file is expected")
+            file.append(data)
+            if file.size < total:
+                return self._state(path)
+            file.sync()
+        finally:
+            file.close()
+        if zlib.crc32(self.disk.read(part)) != crc:
+            return self._state(path, refused="the file did not arrive as it was sent")
+        self.disk.rename(part, path)
+        return self._state(path)
+
+
+def _check_size(size: int, limit: int, name: str) -> None:
+    if not 0 <= size <= limit:
+        raise GenericError(f"journal {name}: {size} bytes, at most {limit} are allowed")
+
+
+def _store(node: NodeContext) -> JournalStore:
+    return JournalStore(node.paths, LocalDisk())
+
+
+@serves(calls.journal_append)
+def journal_append(
+    node: NodeContext, name: str, generation: str, offset: int, data: str
+) -> JournalState:
+    return _store(node).append(name, generation, offset, data.encode(TEXT))
+
+
+@serves(calls.journal_state)
+def journal_state(node: NodeContext, name: str, checksum: bool) -> JournalState:
+    return _store(node).state(name, checksum)
+
+
+@serves(calls.journal_read)
+def journal_read(node: NodeContext, name: str, offset: int, size: int) -> str:
+    return _store(node).read(name, offset, size).decode(TEXT)
+
+
+@serves(calls.journal_replace)
+def journal_replace(
+    node: NodeContext, name: str, generation: str, offset: int, data: str, total: int, crc: int
+) -> JournalState:
+    return _store(node).replace(name, generation, offset, data.encode(TEXT), total, crc)

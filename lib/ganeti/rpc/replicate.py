@@ -1,0 +1,636 @@
+"""A journal that is durable on this master and on a majority of the master candidates.
+
+Records that arrive together share one local write and sync (in a thread) and one call per
+candidate with the same bytes, at the same time. The next batch is collected while one is being
+written; a candidate gets all that is there when its last call is answered. The rules (who has
+how much, what is durable) are `utils/journal.py: Progress`; this is the shell around it.
+
+A candidate whose journal does not continue ours says what it has. If that is a beginning of ours,
+it gets the missing bytes, else the whole, with what the journal is based upon before it. A
+candidate that fails is asked again after a pause and caught up; nobody waits for it.
+
+With no majority within the deadline the journal is *degraded*: records count as stored once the
+local disk has them, until a majority has caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from ganeti.errors import ConfigurationError, GenericError, ProgrammerError
+from ganeti.rpc import calls
+from ganeti.rpc.base import Call, Outcome, P, R, Target
+from ganeti.rpc.calls import JournalState
+from ganeti.utils import journal as form
+from ganeti.utils.files import AppendFile, Disk, Owner
+from ganeti.utils.journal import Contents, Generation, Header, Progress
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PIECE_BYTES: Final = 128 * 1024  # with its JSON form around it a call stays below 256 KiB
+FILE_MODE: Final = 0o640
+
+
+class JournalRpc(Protocol):
+    """The part of the RPC client that replication needs."""
+
+    async def ask(
+        self, node: Target, call: Call[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> Outcome[R]:
+        """The node's outcome; never raises."""
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run blocking file access in the loop's own pool, which job workers don't use."""
+    return await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+class Offloader(Protocol):
+    """How file access leaves the loop; tests run it in place."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationSettings:
+    """Limits, in seconds unless said otherwise."""
+
+    deadline_s: float = 5.0  # no majority for that long: degraded
+    first_retry_s: float = 0.1  # after a candidate failed; doubles
+    longest_retry_s: float = 10.0
+    stop_s: float = 2.0  # at the end candidates get that long to catch up
+    piece_bytes: int = PIECE_BYTES
+
+
+@dataclass(slots=True)
+class Waiter:
+    """Somebody waits until the journal up to `end` is durable; None: not written yet."""
+
+    future: asyncio.Future[bool]
+    end: int | None = None
+    written_at: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One candidate, as this master knows it."""
+
+    target: Target
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    known: bool = False  # its journal is a beginning of ours, up to Progress.matched
+    pause_s: float = 0.0
+    refused: str = ""  # a later master has written there
+    task: asyncio.Task[None] | None = None
+
+
+async def _nothing(target: Target) -> None:
+    return None
+
+
+class ReplicatedJournal:
+    """See the module. Lives on one loop; only `begin` makes the file.
+
+    `on_degraded(True, reason)` and `(False, "")` tell about changes of that state. `on_failure` is
+    called at once when the local disk fails, before the waiting futures get the same error.
+    `before_replace(target)` brings a candidate what the journal is based upon, before it gets
+    the whole journal; it raises OSError or a GenericError when it can't.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        disk: Disk,
+        rpc: JournalRpc,
+        identity: str,
+        owner: Owner | None = None,
+        settings: ReplicationSettings | None = None,
+        offload: Offloader = in_thread,
+        on_degraded: Callable[[bool, str], None] = lambda degraded, reason: None,
+        on_failure: Callable[[Exception], None] = lambda error: None,
+        before_replace: Callable[[Target], Awaitable[None]] = _nothing,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self.degraded = False
+        self.on_degraded = on_degraded
+        self.on_failure = on_failure
+        self.before_replace = before_replace
+        self._disk = disk
+        self._rpc = rpc
+        self._identity = identity  # random text of this master daemon
+        self._owner = owner
+        self._settings = settings or ReplicationSettings()
+        self._offload = offload
+        self._header: Header | None = None
+        self._loaded: Generation | None = None
+        self._file: AppendFile | None = None
+        self._bytes = bytearray()  # the file as it is, and the batch being written
+        self._epoch = 0  # grows when what was handed to candidates no longer holds
+        self._progress = Progress(0)
+        self._unwritten: deque[Waiter] = deque()
+        self._written: deque[Waiter] = deque()
+        self._records = 0
+        self._broken = ""
+        self._writer: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()  # writing a batch, or a new generation
+        self._links: dict[str, Link] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._degraded_to = 0
+
+    # Reading and beginning.
+
+    async def load(self) -> Contents | None:
+        """What the local file holds, None without a file; a torn tail is left out and logged.
+
+        Raises ConfigurationError, naming file and place, when it is damaged; the file is kept.
+        """
+        path = self.path
+
+        def read() -> bytes | None:
+            return self._disk.read(path) if self._disk.exists(path) else None
+
+        data = await self._offload(read)
+        if data is None:
+            return None
+        contents = form.read(data, str(path))
+        if contents.header.name != self.name:
+            raise ConfigurationError(
+                f"{path}: journal of {contents.header.name!r}, not of {self.name!r}"
+            )
+        if contents.torn:
+            logger.warning(
+                "%s: the last write was cut off: %d bytes after byte %d are left out",
+                path,
+                contents.torn,
+                contents.size,
+            )
+        self._loaded = contents.header.generation
+        return contents
+
+    async def begin(
+        self, base: dict[str, object], carry: Callable[[int], Iterable[bytes]] = lambda count: ()
+    ) -> None:
+        """A new generation of the journal is in place; records go there from now on.
+
+        `base` says what it builds upon; it stands in the header. `carry` gets the number of
+        records that were written since this object was made and returns those that the new
+        generation has to begin with; what is appended and not yet written comes behind them.
+        OSError: the old generation goes on, or the journal refuses further records.
+        """
+        async with self._turn:
+            self._refuse_broken()
+            header = Header(self.name, await self._next_generation(), base)
+            payloads = list(carry(self._records - len(self._unwritten)))
+            data = form.new_journal(header, payloads)
+            try:
+                file = await self._offload(lambda: self._replace(data))
+            except OSError as error:
+                await self._after_failed_replace(header, error)
+                raise
+            self._adopt(header, data, file)
+        self._write_soon()
+
+    async def _next_generation(self) -> Generation:
+        if self._header is not None:
+            now = self._header.generation
+            return Generation(now.term, now.number + 1, now.identity)
+        terms = [self._loaded.term] if self._loaded is not None else [0]
+        for state in await self.states():
+            if state.generation:
+                terms.append(Generation.parse(state.generation).term)
+        return Generation(max(terms) + 1, 1, self._identity)
+
+    async def states(self) -> list[JournalState]:
+        """What the candidates that answer within half a deadline have."""
+        tasks = [
+            asyncio.ensure_future(self._rpc.ask(link.target, calls.journal_state, self.name, False))
+            for link in self._links.values()
+        ]
+        if not tasks:
+            return []
+        done, late = await asyncio.wait(tasks, timeout=self._settings.deadline_s / 2)
+        for task in late:
+            task.cancel()
+        outcomes = [task.result() for task in done]
+        return [outcome.value for outcome in outcomes if outcome.ok and outcome.value is not None]
+
+    def _replace(self, data: bytes) -> AppendFile:
+        self._disk.replace(self.path, data, mode=FILE_MODE, owner=self._owner)
+        return self._disk.append_file(self.path, mode=FILE_MODE, owner=self._owner)
+
+    async def _after_failed_replace(self, header: Header, error: OSError) -> None:
+        """The old file must still be there, else nothing more may be written."""
+
+        def is_old() -> bool:
+            line = self._disk.read(self.path, 0, 4096).split(b"\n", 1)[0]
+            return form.read_header(line, str(self.path)).generation != header.generation
+
+        try:
+            if self._file is None or await self._offload(is_old):
+                return
+        except (OSError, ConfigurationError) as second:
+            error = second if isinstance(second, OSError) else error
+        self._break(f"{self.path}: a new generation could not be begun: {error}")
+
+    def _adopt(self, header: Header, data: bytes, file: AppendFile) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = file
+        self._header = header
+        self._bytes = bytearray(data)
+        self._epoch += 1
+        self._progress.restart(len(data))
+        for waiter in self._written:
+            waiter.end = len(data)
+        self._degraded_to = len(data) if self.degraded else 0
+        beginning = Waiter(asyncio.get_running_loop().create_future())
+        beginning.end, beginning.written_at = len(data), asyncio.get_running_loop().time()
+        self._written.append(beginning)  # a master without majority notices it by this one
+        for link in self._links.values():
+            link.known = False
+            link.wake.set()
+        self._settle()
+
+    # Appending.
+
+    def append(self, record: bytes) -> asyncio.Future[bool]:
+        """A future that is done when the record is durable: True when a majority has it, False in
+        the degraded state. Records become durable in the order of the calls.
+
+        The record is ASCII without line ends. The future raises OSError with file and cause when
+        the local disk failed, ConfigurationError when the journal takes no more records.
+        """
+        if b"\n" in record or not record.isascii():
+            raise ProgrammerError("a record of a journal is one line of ASCII")
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        try:
+            self._refuse_broken()
+            if self._file is None:
+                raise ConfigurationError(f"{self.path}: the journal was not begun")
+        except ConfigurationError as error:
+            future.set_exception(error)
+            return future
+        self._records += 1
+        self._progress.add(record)
+        self._unwritten.append(Waiter(future))
+        self._write_soon()
+        return future
+
+    @property
+    def size(self) -> int:
+        """Bytes of the local file."""
+        return self._progress.local
+
+    @property
+    def generation(self) -> Generation | None:
+        return self._header.generation if self._header is not None else None
+
+    def _write_soon(self) -> None:
+        if self._progress.waiting and (self._writer is None or self._writer.done()):
+            self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        while self._progress.waiting and not self._broken:
+            async with self._turn:
+                await self._write_batch()
+
+    async def _write_batch(self) -> None:
+        batch = self._progress.take()
+        file = self._file
+        if not batch or file is None:
+            return
+        waiters = list(self._unwritten)
+        self._unwritten.clear()
+        self._bytes += batch
+        for link in self._links.values():
+            link.wake.set()
+
+        def store() -> None:
+            file.append(batch)
+            file.sync()
+
+        try:
+            await self._offload(store)
+        except OSError as error:
+            await self._undo_batch(file, error, waiters)
+            return
+        if self._broken:  # meanwhile, by a later master
+            for waiter in waiters:
+                _fail(waiter.future, ConfigurationError(self._broken))
+            return
+        self._progress.synced()
+        now = asyncio.get_running_loop().time()
+        for waiter in waiters:
+            waiter.end, waiter.written_at = self._progress.local, now
+        self._written.extend(waiters)
+        self._settle()
+
+    async def _undo_batch(self, file: AppendFile, error: OSError, waiters: list[Waiter]) -> None:
+        """Neither the batch nor what waits behind it was stored, and the file ends before it."""
+        size = self._progress.local
+        logger.error("%s: %s; the changes of this write are given up", self.path, error.strerror)
+        try:
+            await self._offload(lambda: file.truncate(size))
+        except OSError as second:
+            self._broken = (
+                f"{self.path}: {error.strerror}, and then the torn write could not be cut off:"
+                f" {second.strerror}; restart the daemon when the disk is repaired"
+            )
+        self._progress.failed()
+        self._epoch += 1
+        del self._bytes[size:]
+        for link in self._links.values():
+            link.known = False
+            link.wake.set()
+        failed = [*waiters, *self._unwritten]
+        self._unwritten.clear()
+        self._records -= len(failed)
+        self.on_failure(error)
+        for waiter in failed:
+            _fail(waiter.future, OSError(error.errno, error.strerror, str(self.path)))
+
+    def _break(self, reason: str) -> None:
+        """Nothing more is written; what waits fails."""
+        logger.error("%s", reason)
+        self._broken = reason
+        failed = [*self._unwritten, *self._written]
+        self._unwritten.clear()
+        self._written.clear()
+        self._progress.failed()
+        error = ConfigurationError(reason)
+        self.on_failure(error)
+        for waiter in failed:
+            _fail(waiter.future, ConfigurationError(reason))
+
+    def _refuse_broken(self) -> None:
+        if self._broken:
+            raise ConfigurationError(self._broken)
+
+    # What is durable.
+
+    def _settle(self) -> None:
+        """Answer who can be answered; called after every step forward."""
+        durable = self._progress.durable
+        while self._written and (self._written[0].end or 0) <= durable:
+            _resolve(self._written.popleft().future, True)
+        if self.degraded:
+            if durable >= self._degraded_to:
+                self._set_degraded(False, "")
+            elif not self._has_majority():
+                self._answer_degraded()
+        if self._written and self._timer is None:
+            loop = asyncio.get_running_loop()
+            due = self._written[0].written_at + self._settings.deadline_s
+            self._timer = loop.call_at(due, self._deadline)
+
+    def _deadline(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        if self._written and now >= self._written[0].written_at + self._settings.deadline_s:
+            if not self.degraded:
+                self._set_degraded(True, self._missing())
+            self._answer_degraded()
+        self._settle()
+
+    def _answer_degraded(self) -> None:
+        self._degraded_to = self._progress.local
+        while self._written:
+            _resolve(self._written.popleft().future, False)
+
+    def _set_degraded(self, degraded: bool, reason: str) -> None:
+        self.degraded = degraded
+        if degraded:
+            logger.warning("journal %s is degraded: %s", self.name, reason)
+        else:
+            logger.info("journal %s: a majority of the master candidates has it again", self.name)
+        self.on_degraded(degraded, reason)
+
+    def _has_majority(self) -> bool:
+        return 1 + sum(link.known for link in self._links.values()) >= self._progress.majority
+
+    def _missing(self) -> str:
+        behind = sorted(
+            link.target.name
+            for uuid, link in self._links.items()
+            if self._progress.matched.get(uuid, 0) < self._progress.local
+        )
+        return (
+            f"{self._progress.majority} of {len(self._links) + 1} master candidates must have a"
+            f" change, these have not: {', '.join(behind)}"
+        )
+
+    # Candidates.
+
+    def set_followers(self, targets: Sequence[Target]) -> None:
+        """The configured master candidates other than this master."""
+        wanted = {target.uuid: target for target in targets}
+        for uuid in set(self._links) - set(wanted):
+            task = self._links.pop(uuid).task
+            if task is not None:
+                task.cancel()
+        for uuid, target in wanted.items():
+            link = self._links.get(uuid)
+            if link is None:
+                link = self._links[uuid] = Link(target)
+                link.wake.set()
+                link.task = asyncio.get_running_loop().create_task(self._follow(link))
+            elif link.target != target:
+                link.target, link.pause_s = target, 0.0
+                link.wake.set()
+        self._progress.set_followers(wanted)
+        if self._header is not None:
+            self._settle()
+
+    async def _follow(self, link: Link) -> None:
+        """Keep one candidate up to date, for ever."""
+        while True:
+            await link.wake.wait()
+            link.wake.clear()
+            while self._header is not None and self._is_behind(link):
+                problem = await self._advance(link)
+                if problem:
+                    link.known = False
+                    link.pause_s = min(
+                        max(self._settings.first_retry_s, 2 * link.pause_s),
+                        self._settings.longest_retry_s,
+                    )
+                    logger.debug("journal %s: node %s: %s", self.name, link.target.name, problem)
+                    await asyncio.sleep(link.pause_s)
+                else:
+                    link.pause_s = 0.0
+
+    def _is_behind(self, link: Link) -> bool:
+        return not link.known or self._matched(link) < len(self._bytes)
+
+    def _matched(self, link: Link) -> int:
+        return self._progress.matched.get(link.target.uuid, 0)
+
+    async def _advance(self, link: Link) -> str:
+        """One step: find out, bring the whole, or bring what is missing; why it failed, or ""."""
+        if not link.known:
+            return await self._find_out(link)
+        epoch, start, generation = self._epoch, self._matched(link), self.generation
+        piece = bytes(self._bytes[start : start + self._settings.piece_bytes])
+        state = await self._ask(
+            link, calls.journal_append, self.name, str(generation), start, piece.decode("latin-1")
+        )
+        if isinstance(state, str):
+            return state
+        if epoch != self._epoch:
+            return ""
+        if state.refused:
+            link.known = False  # it was restarted, or another master wrote there: ask what it has
+            return ""
+        self._matches(link, start + len(piece))
+        return ""
+
+    async def _find_out(self, link: Link) -> str:
+        epoch = self._epoch
+        state = await self._ask(link, calls.journal_state, self.name, True)
+        if isinstance(state, str):
+            return state
+        if epoch != self._epoch:
+            return ""
+        if state.generation == str(self.generation) and state.size <= len(self._bytes):
+            if state.crc == zlib.crc32(memoryview(self._bytes)[: state.size].tobytes()):
+                link.refused = ""
+                self._matches(link, state.size)
+                return ""
+        return await self._send_whole(link)
+
+    async def _send_whole(self, link: Link) -> str:
+        try:
+            await self.before_replace(link.target)
+        except (OSError, GenericError) as error:
+            return str(error)
+        epoch, data, generation = self._epoch, bytes(self._bytes), str(self.generation)
+        state = await send_file(
+            self._rpc, link.target, self.name, generation, data, self._settings.piece_bytes
+        )
+        if isinstance(state, str):
+            return state
+        if state.refused:
+            if state.deposed and not link.refused:
+                logger.error("node %s refuses the journal: %s", link.target.name, state.refused)
+            link.refused = state.refused if state.deposed else ""
+            self._stop_if_deposed()
+            return state.refused
+        link.refused = ""
+        if epoch == self._epoch:
+            self._matches(link, len(data))
+        return ""
+
+    def _matches(self, link: Link, size: int) -> None:
+        link.known = True
+        self._progress.matches(link.target.uuid, size)
+        self._settle()
+
+    def _stop_if_deposed(self) -> None:
+        """With so many refusals that no majority is left, another master rules the cluster."""
+        refusals = [link for link in self._links.values() if link.refused]
+        if len(self._links) + 1 - len(refusals) < self._progress.majority and not self._broken:
+            names = ", ".join(sorted(link.target.name for link in refusals))
+            self._break(
+                f"{self.path}: another master has taken over: {names} refused this one's changes;"
+                " restart the master daemon if this node is the master"
+            )
+
+    async def _ask(
+        self, link: Link, call: Call[P, JournalState], *args: P.args, **kwargs: P.kwargs
+    ) -> JournalState | str:
+        return await _asked(self._rpc, link.target, call, *args, **kwargs)
+
+    # Ending.
+
+    async def settled(self) -> None:
+        """All that was appended so far was answered."""
+        futures = [waiter.future for waiter in (*self._written, *self._unwritten)]
+        if futures:
+            await asyncio.wait(futures)
+
+    async def caught_up(self, timeout_s: float) -> bool:
+        """Wait until every candidate has everything, `timeout_s` at most; whether they have."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        while any(self._is_behind(link) for link in self._links.values()):
+            if loop.time() >= until:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def stop(self) -> None:
+        """Everything is answered, candidates had a chance to catch up, the file is closed."""
+        await self.settled()
+        if self._file is not None:
+            await self.caught_up(self._settings.stop_s)
+        tasks = [link.task for link in self._links.values() if link.task is not None]
+        tasks += [self._writer] if self._writer is not None else []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._links.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+async def send_file(
+    rpc: JournalRpc,
+    target: Target,
+    name: str,
+    generation: str,
+    data: bytes,
+    piece_bytes: int = PIECE_BYTES,
+) -> JournalState | str:
+    """The candidate has the whole file; its state, or why not."""
+    crc, offset = zlib.crc32(data), 0
+    while True:
+        piece = data[offset : offset + piece_bytes]
+        state = await _asked(
+            rpc,
+            target,
+            calls.journal_replace,
+            name,
+            generation,
+            offset,
+            piece.decode("latin-1"),
+            len(data),
+            crc,
+        )
+        offset += len(piece)
+        if isinstance(state, str) or state.refused or offset >= len(data):
+            return state
+
+
+async def _asked(
+    rpc: JournalRpc, target: Target, call: Call[P, JournalState], *args: P.args, **kwargs: P.kwargs
+) -> JournalState | str:
+    outcome = await rpc.ask(target, call, *args, **kwargs)
+    if outcome.error is not None or outcome.value is None:
+        return outcome.error or "no answer"
+    return outcome.value
+
+
+def _resolve(future: asyncio.Future[bool], value: bool) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[bool], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # who does not wait for it is not told twice
