@@ -179,9 +179,9 @@ def disk_argv(guest: GuestDisk, hvparams: Mapping[str, Json], is_block: bool) ->
     if disk_type not in ("scsi-generic", "scsi-block"):  # these pass commands through
         more.append(f"write-cache={write_cache}")
     if disk_type == "ide":
-        device = ",".join(["ide-hd", f"id={name}-dev", *more])
+        device = ",".join(["ide-hd", *more])
     else:
-        device = _device({**info, "id": f"{name}-dev"} if "bus" not in info else info, *more)
+        device = _device(info, *more)
     blockdev = [
         *("driver=raw", f"node-name={name}", f"discard={hvparams['disk_discard']}"),
         *(f"cache.direct={direct}", f"cache.no-flush={no_flush}"),

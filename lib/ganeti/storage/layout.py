@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from ganeti.errors import Code, OpPrereqError
@@ -259,49 +259,3 @@ def total_space_mib(template: DiskTemplate, sizes_mib: Sequence[int]) -> int:
         return 0
     extra = DRBD_META_SIZE_MIB if TRAITS[template].mirrored else 0
     return sum(sizes_mib) + extra * len(sizes_mib)
-
-
-# Parameters.
-
-_DRBD_DEVICE_KEYS: Final[Mapping[str, str]] = {
-    "resync-rate": "resync-rate",
-    "disk-barriers": "disabled-barriers",
-    "meta-barriers": "disable-meta-flush",
-    "disk-custom": "disk-custom",
-    "net-custom": "net-custom",
-    "protocol": "protocol",
-    "dynamic-resync": "dynamic-resync",
-    "c-plan-ahead": "c-plan-ahead",
-    "c-fill-target": "c-fill-target",
-    "c-delay-target": "c-delay-target",
-    "c-max-rate": "c-max-rate",
-    "c-min-rate": "c-min-rate",
-}
-"""Disk parameter to device parameter. Source: facts/storage.md §5."""
-
-
-def device_params(template: DiskTemplate, diskparams: Mapping[str, Json]) -> dict[str, Json]:
-    """Parameters of the topmost device, from the filled disk parameters of its template."""
-    if template is DiskTemplate.DRBD:
-        return {
-            device: diskparams[name]
-            for name, device in _DRBD_DEVICE_KEYS.items()
-            if name in diskparams
-        }
-    return dict(diskparams)
-
-
-def annotated(disk: Disk, diskparams: Mapping[str, Json]) -> Disk:
-    """The disk as nodes get it: with the flat parameters of each device in `params`.
-
-    A provider's own parameters, which are kept with the disk, win. Source: facts/storage.md §5.
-    """
-    params = {**device_params(disk.dev_type, diskparams), **(disk.params or {})}
-    if disk.dev_type is not DiskTemplate.DRBD:
-        return replace(disk, params=params)
-    stripes = [diskparams.get("data-stripes", 1), diskparams.get("meta-stripes", 1)]
-    children = tuple(
-        replace(child, params={**(child.params or {}), "stripes": count})
-        for child, count in zip(disk.children, stripes)
-    )
-    return replace(disk, params=params, children=children)

@@ -1,0 +1,159 @@
+"""Moving a running KVM instance to another node. Source: facts/hypervisors.md, KVM, Control.
+
+The target starts QEMU with the source's runtime and waits; the source sends memory until the rest
+is small enough; whoever has won goes on, the other one ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from ganeti.errors import HypervisorError
+from ganeti.hypervisor import kvm_runtime
+from ganeti.hypervisor.kvm_qmp import CONTINUE, Command
+from ganeti.hypervisor.kvm_runtime import Runtime
+from ganeti.model.report import MigrationStatus
+from ganeti.serializer import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ganeti.hypervisor.base import GuestDisk
+    from ganeti.hypervisor.kvm_files import KvmFiles
+    from ganeti.hypervisor.kvm_qmp import QmpPort
+    from ganeti.model.filled import FilledInstance
+
+DEFAULT_PORT: Final = 8102
+
+
+def capability_commands(text: str) -> list[Command]:
+    """hvparam migration_caps: names of QEMU capabilities, separated by `:`."""
+    names = [name for name in text.split(":") if name]
+    if not names:
+        return []
+    rows = [{"capability": name, "state": True} for name in names]
+    return [Command("migrate-set-capabilities", {"capabilities": rows})]
+
+
+def migrate_commands(hvparams: Mapping[str, Json], target: str, live: bool) -> list[Command]:
+    """What the source is told. Bandwidth is MiB/s there and bytes/s here, the pause is ms."""
+    address = f"[{target}]" if ":" in target else target
+    limits = {
+        "max-bandwidth": int(hvparams["migration_bandwidth"]) << 20,
+        "downtime-limit": int(hvparams["migration_downtime"]),
+    }
+    uri = f"tcp:{address}:{hvparams['migration_port']}"
+    return [
+        *([] if live else [Command("stop")]),
+        *capability_commands(str(hvparams.get("migration_caps") or "")),
+        Command("migrate-set-parameters", limits),
+        Command("migrate", {"uri": uri}),
+    ]
+
+
+def status_of(answer: Json) -> MigrationStatus:
+    """The answer to query-migrate."""
+    match answer:
+        case {"status": str(status), "ram": dict(ram)}:
+            return MigrationStatus(
+                status=status, transferred_ram=ram.get("transferred"), total_ram=ram.get("total")
+            )
+        case {"status": str(status)}:
+            return MigrationStatus(status=status)
+    raise HypervisorError("QEMU does not say that a migration was begun")
+
+
+class KvmMigration:
+    """The part of the KVM driver that moves instances."""
+
+    qmp: QmpPort
+
+    if TYPE_CHECKING:
+
+        def files(self, name: str) -> KvmFiles: ...
+        def is_alive(self, name: str) -> bool: ...
+        def kill(self, instance: FilledInstance) -> None: ...
+        def cleanup(self, name: str) -> None: ...
+        def launch(
+            self,
+            name: str,
+            tags: Sequence[str],
+            runtime: Runtime,
+            incoming: tuple[str, int] | None = None,
+        ) -> None: ...
+
+    def migration_info(self, instance: FilledInstance) -> str:
+        """The source's runtime."""
+        return kvm_runtime.load(self.files(instance.name).runtime, instance.name).to_text()
+
+    def accept(
+        self, instance: FilledInstance, info: str, target: str, disks: Sequence[GuestDisk]
+    ) -> None:
+        name = instance.name
+        if self.is_alive(name):
+            raise HypervisorError(f"instance {name}: runs here already")
+        runtime = self._as_here(instance, Runtime.from_text(info, name), disks)
+        port = int(runtime.hvparams.get("migration_port", DEFAULT_PORT))
+        self.launch(name, instance.tags, runtime, incoming=(target, port))
+        commands = capability_commands(str(runtime.hvparams.get("migration_caps") or ""))
+        if commands:
+            self.qmp(self.files(name).qmp, commands)
+
+    def _as_here(
+        self, instance: FilledInstance, runtime: Runtime, disks: Sequence[GuestDisk]
+    ) -> Runtime:
+        """The source's runtime with this node's paths: control files and links of the disks.
+
+        On real nodes they are the same; virtual nodes have a root each.
+        """
+        links = {one.disk.uuid: one for one in disks}
+        moved = tuple(
+            replace(one, link=links[one.disk.uuid].link, uri=links[one.disk.uuid].uri)
+            if one.disk.uuid in links
+            else one
+            for one in runtime.disks
+        )
+        files = self.files(instance.name)
+        own = {
+            "-pidfile": str(files.pid),
+            "-D": str(files.log),
+            "-monitor": f"unix:{files.monitor},server=on,wait=off",
+        }
+        if runtime.hvparams.get("serial_console"):
+            own["-serial"] = f"unix:{files.serial},server=on,wait=off"
+        argv = list(runtime.argv)
+        for place, word in enumerate(argv[:-1]):
+            if word in own:
+                argv[place + 1] = own[word]
+        return replace(runtime, argv=tuple(argv), disks=moved)
+
+    def migrate(self, cluster_name: str, instance: FilledInstance, target: str, live: bool) -> None:
+        if not self.is_alive(instance.name):
+            raise HypervisorError(f"instance {instance.name}: does not run, it can't be migrated")
+        runtime = kvm_runtime.load(self.files(instance.name).runtime, instance.name)
+        hvparams = {**runtime.hvparams, **instance.hvparams}
+        self.qmp(self.files(instance.name).qmp, migrate_commands(hvparams, target, live))
+
+    def migration_status(self, instance: FilledInstance) -> MigrationStatus:
+        (answer,) = self.qmp(self.files(instance.name).qmp, [Command("query-migrate")])
+        return status_of(answer)
+
+    def finalize_target(self, instance: FilledInstance, info: str, success: bool) -> None:
+        """After success QEMU goes on by itself; its runtime was saved when it was launched."""
+        if success:
+            if not self.is_alive(instance.name):
+                raise HypervisorError(f"instance {instance.name}: has not arrived here")
+            self.qmp(self.files(instance.name).qmp, [CONTINUE])
+            return
+        self.kill(instance)
+        self.cleanup(instance.name)
+
+    def finalize_source(self, instance: FilledInstance, success: bool, live: bool) -> None:
+        if success:
+            self.kill(instance)
+            self.cleanup(instance.name)
+        elif self.is_alive(instance.name):
+            cancel = Command("migrate_cancel", optional=True)
+            self.qmp(self.files(instance.name).qmp, [cancel, replace(CONTINUE, optional=True)])

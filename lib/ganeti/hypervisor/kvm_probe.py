@@ -1,0 +1,167 @@
+"""What a QEMU program can do, and whether KVM really works on this node.
+
+Both are asked once per program (by modification time and size) and kept in
+RUN/kvm-hypervisor/probe.json, which does not outlive a reboot of the node.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ganeti.errors import CommandError, HypervisorError, ParseError
+from ganeti.hypervisor.kvm_argv import Binary
+from ganeti.serializer import Json, dumps, loads
+from ganeti.utils.process import Runner
+
+HELP_TIMEOUT_S: Final = 20.0
+TRIAL_TIMEOUT_S: Final = 5.0  # it takes 0.1 s; a KVM that hangs never answers
+TRIAL_EXIT_CODE: Final = 33  # isa-debug-exit makes 2 * 0x10 + 1 of what the guest writes
+
+_ROM_SIZE: Final = 65536
+_ROM_CODE: Final = bytes.fromhex(
+    "fab800f08ed831c08ec0bf0010b90018fcf3ab2666c7060010032000002666c7"
+    "060020033000002666c7060030830000002666c7061820033000002666c706f8"
+    "3f8300e0ff660f0116b80066b8001000000f22d866b8a00000000f22e066b980"
+    "0000c00f32660d000100000f3066b8110000800f22c066ea7e00ffff080066b8"
+    "10008ed88ed0bc0080000031c00fa2b9a08601005159e2fcb010e6f4f4ebfd90"
+    "0000000000000000ffff0000009aaf00ffff00000092cf001700a000ffff"
+)
+"""Guest code of the trial: real mode; page tables at 0x1000 (2 MiB at 0, the top 2 MiB of 4 GiB);
+PAE, long mode, paging; 64-bit code: CPUID, 100,000 pushes and pops, then 0x10 to port 0xf4. A
+nested KVM that runs real mode but not this is known: a kernel hangs there at its first steps."""
+_ROM_JUMP: Final = bytes.fromhex("e90d00")  # at 0xfff0, where a processor begins: jump to 0
+
+
+def trial_rom() -> bytes:
+    """A firmware of 64 KiB that leaves long mode only through the debug exit."""
+    rom = bytearray(_ROM_SIZE)
+    rom[: len(_ROM_CODE)] = _ROM_CODE
+    rom[0xFFF0 : 0xFFF0 + len(_ROM_JUMP)] = _ROM_JUMP
+    return bytes(rom)
+
+
+def trial_argv(program: str, accelerator: str, rom: Path) -> list[str]:
+    return [
+        *(program, "-accel", accelerator, "-machine", "pc", "-m", "16"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-bios", str(rom)),
+        *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
+    ]
+
+
+def parse_version(text: str) -> tuple[int, int, int]:
+    """From `QEMU emulator version 7.2.22 (…)`; HypervisorError for another text."""
+    found = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", text)
+    if not found:
+        raise HypervisorError(f"no QEMU version in {text.splitlines()[:1]!r}")
+    return (int(found[1]), int(found[2]), int(found[3] or 0))
+
+
+def parse_machines(text: str) -> frozenset[str]:
+    """First words of `-machine help`, after its heading."""
+    return frozenset(line.split()[0] for line in text.splitlines()[1:] if line.strip())
+
+
+def parse_devices(text: str) -> frozenset[str]:
+    """Names of `-device help`: `name "virtio-blk-pci", bus PCI, …`."""
+    return frozenset(re.findall(r'^name "([^"]+)"', text, re.MULTILINE))
+
+
+def parse_accelerators(text: str) -> frozenset[str]:
+    """Words of `-accel help`, after its heading."""
+    return frozenset(line.strip() for line in text.splitlines()[1:] if line.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Asks programs, and keeps the answers below `directory`."""
+
+    directory: Path
+    run: Runner
+    device: Path = Path("/dev/kvm")
+
+    @property
+    def _cache(self) -> Path:
+        return self.directory / "probe.json"
+
+    def binary(self, program: str) -> Binary:
+        """HypervisorError when there is no such program, or it is not QEMU."""
+        key = self._key(program)
+        known = self._load().get(key, {}).get("binary")
+        if known is None:
+            known = self._ask(program)
+            self._save(key, "binary", known)
+        major, minor, point = known["version"]
+        return Binary(
+            version=(major, minor, point),
+            machines=frozenset(known["machines"]),
+            devices=frozenset(known["devices"]),
+            accelerators=frozenset(known["accelerators"]),
+        )
+
+    def accelerator(self, program: str) -> str:
+        """`kvm` when the node's KVM executes guest code, else `tcg`."""
+        if not os.access(self.device, os.R_OK | os.W_OK):
+            return "tcg"
+        key = self._key(program)
+        known = self._load().get(key, {}).get("accelerator")
+        if known is None:
+            known = "kvm" if self.trial(program, "kvm") else "tcg"
+            self._save(key, "accelerator", known)
+        return str(known)
+
+    def trial(self, program: str, accelerator: str) -> bool:
+        """Whether a guest of 0.1 s runs to its end."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        rom = self.directory / f"trial-{os.getpid()}.rom"
+        rom.write_bytes(trial_rom())
+        try:
+            result = self.run(trial_argv(program, accelerator, rom), timeout_s=TRIAL_TIMEOUT_S)
+        except CommandError as error:
+            raise HypervisorError(str(error)) from error
+        finally:
+            rom.unlink(missing_ok=True)
+        return result.code == TRIAL_EXIT_CODE
+
+    def _ask(self, program: str) -> dict[str, Json]:
+        def ask(*words: str) -> str:
+            try:
+                return self.run([program, *words], timeout_s=HELP_TIMEOUT_S).check().stdout
+            except CommandError as error:
+                raise HypervisorError(str(error)) from error
+
+        return {
+            "version": list(parse_version(ask("--version"))),
+            "machines": sorted(parse_machines(ask("-machine", "help"))),
+            "devices": sorted(parse_devices(ask("-device", "help"))),
+            "accelerators": sorted(parse_accelerators(ask("-accel", "help"))),
+        }
+
+    def _key(self, program: str) -> str:
+        try:
+            found = os.stat(program)
+        except OSError as error:
+            raise HypervisorError(
+                f"hypervisor program {program} (hvparam kvm_path): {error.strerror}"
+            ) from error
+        return f"{program} {found.st_mtime_ns} {found.st_size}"
+
+    def _load(self) -> Mapping[str, Json]:
+        try:
+            kept = loads(self._cache.read_bytes(), str(self._cache))
+        except (FileNotFoundError, ParseError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+    def _save(self, key: str, what: str, value: Json) -> None:
+        """A lost race with another worker costs asking again."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        kept = dict(self._load())
+        kept[key] = {**kept.get(key, {}), what: value}
+        new = self._cache.with_suffix(f".{os.getpid()}.new")
+        new.write_text(dumps(kept))
+        new.rename(self._cache)
