@@ -65,8 +65,10 @@ def load(value: Json) -> Opcode:
     """The opcode of a JSON object. Missing parameters take their defaults.
 
     OpPrereqError INVAL when it is no object or has no OP_ID, a parameter is unknown, missing or of
-    a wrong type; OpCodeUnknown for an unknown OP_ID.
+    a wrong type; OpCodeUnknown for an unknown OP_ID. An opcode object is given back as it is.
     """
+    if isinstance(value, Opcode):
+        return value
     if not isinstance(value, Mapping):
         raise OpPrereqError(f"an opcode is an object, not {shown(value)}", Code.INVAL)
     op_id = value.get(OP_ID)
