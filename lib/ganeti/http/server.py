@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -109,14 +108,14 @@ class HttpServer:
         self._gate = gate
         self._tls = tls
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix=name)
-        self._server: asyncio.AbstractServer | None = None
+        self._server: asyncio.Server | None = None
         self._web: web.Server | None = None
 
     @property
     def port(self) -> int:
         """The port it listens on; needed when 0 was asked for."""
         assert self._server is not None
-        listening: socket.socket = self._server.sockets[0]
+        listening = self._server.sockets[0]
         return int(listening.getsockname()[1])
 
     async def start(self, host: str, port: int) -> None:

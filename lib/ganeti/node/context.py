@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ganeti.constants import NODED_PORT
 from ganeti.paths import Paths
+from ganeti.utils.files import Disk, LocalDisk
 from ganeti.utils.process import Runner, run
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class NodeContext:
     settings: NodeSettings
     clock: Clock = field(default_factory=SystemClock)
     run: Runner = run
+    files: Disk = field(default_factory=LocalDisk)
     stop_daemon: Callable[[], None] = lambda: None  # node_leave_cluster ends noded with it
     _hypervisors: dict[str, Hypervisor] = field(default_factory=dict, repr=False)
     _storages: dict[str, BlockDevice] = field(default_factory=dict, repr=False)

@@ -35,10 +35,14 @@ logger = logging.getLogger(__name__)
 RUN_DIRECTORIES = {"instance-disks": 0o755, "crypto": 0o700, "socket": 0o770, "tasks": 0o700}
 
 
+NOT_SERVING = {"context", "daemon", "setup", "task"}
+
+
 def load_served() -> None:
-    """Every serving function is in the registry: any module of this room may hold some."""
+    """Every serving function is in the registry: any other module of this room may hold some."""
     for module in pkgutil.iter_modules(node_room.__path__):
-        import_module(f"{node_room.__name__}.{module.name}")
+        if module.name not in NOT_SERVING:
+            import_module(f"{node_room.__name__}.{module.name}")
 
 
 PROGRAM = "ganeti-noded"
@@ -122,12 +126,13 @@ def _page(status: int, text: str) -> Answer:
 def make_directories(settings: NodeSettings) -> None:
     """The directories that calls write to exist."""
     paths = settings.paths
-    for directory, mode in ((paths.data, 0o755), (paths.run, 0o775), (paths.log, 0o770)):
-        directory.mkdir(mode, parents=True, exist_ok=True)
-    paths.lock.mkdir(0o1777, parents=True, exist_ok=True)
-    for name, mode in RUN_DIRECTORIES.items():
-        (paths.run / name).mkdir(mode, parents=True, exist_ok=True)
-    paths.os_log.mkdir(0o750, parents=True, exist_ok=True)
+    wanted = {paths.data: 0o755, paths.run: 0o775, paths.log: 0o770, paths.lock: 0o1777}
+    wanted |= {paths.run / name: mode for name, mode in RUN_DIRECTORIES.items()}
+    wanted |= {paths.os_log: 0o750}
+    for directory, mode in wanted.items():
+        if not directory.is_dir():
+            directory.mkdir(parents=True)
+            directory.chmod(mode)  # whatever the umask
 
 
 def settings_from(options: argparse.Namespace, paths: Paths) -> NodeSettings:

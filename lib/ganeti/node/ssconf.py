@@ -1,0 +1,35 @@
+"""ssconf files: what a node knows of the cluster without a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ganeti.constants import SSCONF_MAX_BYTES
+from ganeti.errors import OpExecError
+from ganeti.model.ssconf import KEYS, file_content
+from ganeti.node.context import NodeContext
+from ganeti.node.file import write
+from ganeti.rpc import calls
+from ganeti.rpc.base import serves
+
+MODE = 0o444
+LOCK_S = 10.0
+KNOWN: Final = frozenset(KEYS)
+
+
+@serves(calls.write_ssconf_files)
+def write_ssconf_files(node: NodeContext, values: Mapping[str, str]) -> None:
+    """All values are checked before the first file is written."""
+    contents = {}
+    for key, value in values.items():
+        if key not in KNOWN:
+            raise OpExecError(f"ssconf key {key!r} is not known")
+        contents[key] = file_content(value).encode()
+        if len(contents[key]) > SSCONF_MAX_BYTES:
+            raise OpExecError(
+                f"ssconf key {key}: {len(contents[key])} bytes, at most {SSCONF_MAX_BYTES}"
+            )
+    with node.files.lock(node.paths.ssconf_lock, timeout_s=LOCK_S):
+        for key, content in sorted(contents.items()):
+            write(node, node.paths.ssconf(key), content, MODE, None)
