@@ -182,7 +182,7 @@ class KvmHypervisor(KvmMigration, Hypervisor):
         kvm_runtime.save(files.runtime, runtime)
         taps: list[Tap] = []
         try:
-            for nic in runtime.nics:
+            for _ in runtime.nics:
                 taps.append(self._tap(runtime.hvparams))
             disks = [(disk, disk.link.is_block_device()) for disk in runtime.disks]
             binary = self.probe.binary(runtime.argv[0])

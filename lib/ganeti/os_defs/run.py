@@ -1,0 +1,229 @@
+"""Running the scripts of an OS definition. Source: facts/node-behaviour.md §1, Calls.
+
+A script runs in the definition's directory with a clean environment; what it says goes to a file
+below LOG/os, and its last lines into the error when it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ganeti.errors import Code, CommandError, OpExecError, OpPrereqError
+from ganeti.os_defs import environment, find
+from ganeti.os_defs.environment import ScriptDisk
+from ganeti.os_defs.find import OsDefinition
+from ganeti.serializer import Json
+
+if TYPE_CHECKING:
+    from ganeti.model.filled import FilledInstance
+    from ganeti.paths import Paths
+    from ganeti.utils.process import Runner
+
+LOG_LINES: Final = 20
+TAIL_BYTES: Final = 64 * 1024
+CREATE_TIMEOUT_S: Final = 24 * 3600.0  # as long as the call that waits for it
+RENAME_TIMEOUT_S: Final = 3600.0
+VERIFY_TIMEOUT_S: Final = 240.0
+STAMP: Final = "%Y-%m-%d_%H_%M_%S"
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptHost:
+    """What running scripts needs of the node. `now` is Unix seconds, for names of log files."""
+
+    paths: Paths
+    run: Runner
+    now: float
+
+
+def log_name(kind: str, os_name: str, instance: str, now: float, component: str = "") -> str:
+    """`<kind>-<os>-<instance>[-<component>]-<time>.log`, local time."""
+    stamp = time.strftime(STAMP, time.localtime(now))
+    parts = [kind, os_name, instance, *([component] if component else []), stamp]
+    return "-".join(parts).replace("/", "_") + ".log"
+
+
+def last_lines(path: Path, count: int = LOG_LINES) -> str:
+    """The end of a log; "" when it can't be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-count:])
+
+
+def _run_logged(
+    host: ScriptHost,
+    definition: OsDefinition,
+    script: str,
+    environment: Mapping[str, str],
+    log: str,
+    timeout_s: float,
+) -> None:
+    """OpExecError with the script's fate and its last lines; the log stays either way."""
+    host.paths.os_log.mkdir(parents=True, exist_ok=True, mode=0o750)
+    log_path = host.paths.os_log / log
+    try:
+        with log_path.open("ab") as file:
+            result = host.run(
+                [str(definition.script(script))],
+                env=environment,
+                clean_env=True,
+                cwd=str(definition.path),
+                stdout=file.fileno(),
+                stderr=file.fileno(),
+                timeout_s=timeout_s,
+            )
+    except CommandError as error:
+        raise OpExecError(f"OS {script} script of {definition.name}: {error}") from error
+    if not result.ok:
+        said = last_lines(log_path)
+        raise OpExecError(
+            f"OS {script} script of {definition.name} {result.reason}; last lines of"
+            f" {host.paths.virtual(log_path)}:\n{said or '(nothing)'}"
+        )
+
+
+def create(
+    host: ScriptHost,
+    instance: FilledInstance,
+    disks: Sequence[ScriptDisk],
+    *,
+    reinstall: bool = False,
+    debug_level: int = 0,
+) -> None:
+    """The instance's disks hold a fresh guest OS."""
+    definition = find.require(host.paths, instance.os)
+    if not definition.has(find.CREATE):
+        raise OpPrereqError(
+            f"OS {definition.name} has only the script {find.CREATE_UNTRUSTED}, which does not run"
+            " on the node itself",
+            Code.STATE,
+        )
+    variables = environment.instance_environment(definition, instance, disks, debug_level)
+    if reinstall:
+        variables["INSTANCE_REINSTALL"] = "1"
+    log = log_name("add", instance.os, instance.name, host.now)
+    _run_logged(host, definition, find.CREATE, variables, log, CREATE_TIMEOUT_S)
+
+
+def rename(
+    host: ScriptHost,
+    instance: FilledInstance,
+    disks: Sequence[ScriptDisk],
+    old_name: str,
+    *,
+    debug_level: int = 0,
+) -> None:
+    """The guest OS knows its new name."""
+    definition = find.require(host.paths, instance.os)
+    variables = environment.instance_environment(definition, instance, disks, debug_level)
+    variables["OLD_INSTANCE_NAME"] = old_name
+    log = log_name("rename", instance.os, f"{old_name}-{instance.name}", host.now)
+    _run_logged(host, definition, find.RENAME, variables, log, RENAME_TIMEOUT_S)
+
+
+def validate(
+    host: ScriptHost,
+    name: str,
+    checks: Sequence[str],
+    osparams: Mapping[str, Json],
+    *,
+    required: bool,
+    force_variant: bool = False,
+) -> bool:
+    """Whether the OS is here and accepts the parameters.
+
+    False: it is not here and not `required`. OpPrereqError says what is wrong.
+    """
+    definition = find.require(host.paths, name) if required else find.find(host.paths, name)
+    if definition is None:
+        return False
+    find.check_variant(definition, name, force=force_variant)
+    unknown = set(checks) - {"parameters"}
+    if unknown:
+        raise OpPrereqError(f"OS check {sorted(unknown)[0]!r} is not known", Code.INVAL)
+    if definition.api_version < find.API_PARAMETERS:
+        return True
+    if "parameters" in checks:
+        find.check_parameter_names(definition, list(osparams))
+    variables = environment.core_environment(definition, name, osparams, 0)
+    try:
+        result = host.run(
+            [str(definition.script(find.VERIFY)), *checks],
+            env=variables,
+            clean_env=True,
+            cwd=str(definition.path),
+            timeout_s=VERIFY_TIMEOUT_S,
+        )
+    except CommandError as error:
+        raise OpPrereqError(f"OS {definition.name}: {error}", Code.ENVIRON) from error
+    if not result.ok:
+        raise OpPrereqError(
+            f"OS {definition.name} refuses these parameters: verify script {result.reason}:"
+            f" {result.last_lines(LOG_LINES).strip() or 'it gave no reason'}",
+            Code.INVAL,
+        )
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class TransferScript:
+    """An export or import script, ready to be put into a pipe: what to run, where, and its log."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    environment: Mapping[str, str]
+    log: Path
+
+
+def export_script(
+    host: ScriptHost,
+    instance: FilledInstance,
+    disks: Sequence[ScriptDisk],
+    index: int,
+    debug_level: int = 0,
+) -> TransferScript:
+    """The script writes a dump of disk `index` to its standard output."""
+    definition = find.require(host.paths, instance.os)
+    base = environment.instance_environment(definition, instance, disks, debug_level)
+    variables = environment.export_environment(base, disks[index], index)
+    return _transfer(host, definition, find.EXPORT, instance, variables, index)
+
+
+def import_script(
+    host: ScriptHost,
+    instance: FilledInstance,
+    disks: Sequence[ScriptDisk],
+    index: int,
+    debug_level: int = 0,
+) -> TransferScript:
+    """The script reads a dump for disk `index` from its standard input."""
+    definition = find.require(host.paths, instance.os)
+    base = environment.instance_environment(definition, instance, disks, debug_level)
+    variables = environment.import_environment(base, disks[index], index)
+    return _transfer(host, definition, find.IMPORT, instance, variables, index)
+
+
+def _transfer(
+    host: ScriptHost,
+    definition: OsDefinition,
+    script: str,
+    instance: FilledInstance,
+    variables: Mapping[str, str],
+    index: int,
+) -> TransferScript:
+    log = log_name(script, instance.os, instance.name, host.now, f"disk{index}")
+    return TransferScript(
+        argv=(str(definition.script(script)),),
+        cwd=str(definition.path),
+        environment=variables,
+        log=host.paths.os_log / log,
+    )
