@@ -3,19 +3,19 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 MAX_NAME_BYTES = 107  # sun_path has 108 with the final zero: unix(7)
 
 
 @contextmanager
-def address_of(path: Path) -> Iterator[str]:
+def address_of(path: "str | os.PathLike[str]") -> Iterator[str]:
     """A name for bind(2) and connect(2); a long path goes by way of its open directory."""
     if len(os.fsencode(path)) <= MAX_NAME_BYTES:
-        yield str(path)
+        yield os.fspath(path)
         return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    parent, name = os.path.split(path)
+    directory = os.open(parent, os.O_PATH | os.O_DIRECTORY)
     try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
+        yield f"/proc/self/fd/{directory}/{name}"
     finally:
         os.close(directory)
