@@ -1,0 +1,1 @@
+"""Where instances should live: the allocator protocol, and pure placing and scoring."""

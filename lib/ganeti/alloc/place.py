@@ -1,0 +1,273 @@
+"""Find nodes for instances: pure, and the same answer for the same question.
+
+A node must be usable (online, not drained, vm_capable), have the memory and space, stay within the
+group's policy, and every touched node must still have room for what would fail over to it when any
+single other node fails (N+1). Among what is left the most even spread wins (score.py), then the
+first names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from ganeti.alloc.cluster import (
+    EXTERNALLY_MIRRORED,
+    LOCAL_STORAGE,
+    AllocGroup,
+    AllocInstance,
+    AllocNode,
+    WhatIf,
+)
+from ganeti.alloc.score import Spread
+from ganeti.model.ipolicy import violations
+from ganeti.types import AllocPolicy, DiskTemplate
+
+FIRST_ROUND: Final = 48
+"""Nodes that are tried as primary and as secondary at first; all others only if none of them fit."""
+
+
+class Refusal(StrEnum):
+    """Why a placement is not possible."""
+
+    UNUSABLE = "node is offline, drained or not for instances"
+    MEMORY = "not enough memory"
+    DISK = "not enough disk space"
+    CPU = "too many virtual processors"
+    SPINDLES = "too many spindles"
+    FAILOVER = "a node could fail without room for its instances"
+    TAGS = "exclusion tags"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The chosen nodes, primary first; none when nothing fits, and `refused` says why not."""
+
+    nodes: tuple[str, ...] = ()
+    group: str = ""  # uuid
+    score: float = 0.0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def found(self) -> bool:
+        return bool(self.nodes)
+
+    @property
+    def reasons(self) -> str:
+        """`not enough memory: 3, …`, most frequent first."""
+        return ", ".join(f"{reason}: {count}" for reason, count in self.refused.most_common())
+
+
+def refusal(
+    cluster: WhatIf, group: AllocGroup, instance: AllocInstance
+) -> tuple[Refusal | None, dict[str, AllocNode]]:
+    """Whether the instance can be on its nodes, and these as they would be."""
+    if not all(name in cluster.nodes and cluster.nodes[name].usable for name in instance.nodes):
+        return Refusal.UNUSABLE, {}
+    changed = cluster.changed_nodes(instance)
+    for name, node in changed.items():
+        problem = _overloaded(group, instance, cluster.nodes[name], node)
+        if problem is not None:
+            return problem, changed
+    return None, changed
+
+
+def _overloaded(
+    group: AllocGroup, instance: AllocInstance, before: AllocNode, after: AllocNode
+) -> Refusal | None:
+    if after.free_memory < 0:
+        return Refusal.MEMORY
+    if instance.disk_template in LOCAL_STORAGE and after.free_disk < 0 and instance.disk:
+        unknown = instance.disk_template == DiskTemplate.FILE and before.total_disk == 0
+        if not unknown:  # the space of file storage is not always reported
+            return Refusal.DISK
+    ratio = float(group.ipolicy["vcpu-ratio"])
+    if after.vcpus > before.vcpus and after.vcpus > ratio * after.total_cpus > 0:
+        return Refusal.CPU
+    if after.spindles > float(group.ipolicy["spindle-ratio"]) * after.spindle_count > 0:
+        return Refusal.SPINDLES
+    if not after.survives_one_failure:
+        return Refusal.FAILOVER
+    if len(set(after.exclusion_tags)) < len(after.exclusion_tags):
+        return Refusal.TAGS
+    return None
+
+
+# Choice among candidates.
+
+
+def _best(
+    cluster: WhatIf,
+    group: AllocGroup,
+    candidates: Iterable[AllocInstance],
+    refused: Counter[str],
+    spread: Spread,
+) -> Placement | None:
+    best: Placement | None = None
+    for instance in candidates:
+        problem, changed = refusal(cluster, group, instance)
+        if problem is not None:
+            refused[problem.value] += 1
+            continue
+        score = spread.score([(cluster.nodes[name], node) for name, node in changed.items()])
+        if best is None or score < best.score - 1e-9:  # equal ones: the first name stays
+            best = Placement(instance.nodes, group.uuid, score, refused)
+    return best
+
+
+def _place_in_group(
+    cluster: WhatIf, group: AllocGroup, instance: AllocInstance, within: Collection[str] | None
+) -> Placement:
+    refused: Counter[str] = Counter()
+    wrong = violations(group.ipolicy, instance.spec)
+    if instance.networks - group.networks:
+        wrong.append("group is not connected to a network")
+    if wrong:
+        refused.update(wrong)
+        return Placement(refused=refused)
+    members = cluster.members(group.uuid)
+    spread = Spread(members)
+    names = [node.name for node in members if within is None or node.name in within]
+    if instance.required_nodes == 1:
+        found = _best(cluster, group, (_on(instance, name) for name in names), refused, spread)
+    else:
+        found = _best_pair(cluster, group, instance, names, refused, spread)
+    return found or Placement(refused=refused)
+
+
+def _on(instance: AllocInstance, *nodes: str) -> AllocInstance:
+    return replace(instance, nodes=nodes)
+
+
+def _best_pair(
+    cluster: WhatIf,
+    group: AllocGroup,
+    instance: AllocInstance,
+    names: Sequence[str],
+    refused: Counter[str],
+    spread: Spread,
+) -> Placement | None:
+    """The best primary and secondary: first among the emptiest nodes, then among all."""
+
+    def rank(name: str) -> float:
+        node = cluster.nodes[name]
+        alone = replace(instance, nodes=(name,))
+        return spread.score([(node, node.with_primary(alone, 1, (), known=False))])
+
+    def pairs(some: Sequence[str]) -> Iterator[AllocInstance]:
+        return (_on(instance, one, other) for one in some for other in some if one != other)
+
+    if len(names) > FIRST_ROUND:
+        chosen = set(sorted(names, key=rank)[:FIRST_ROUND])
+        first = [name for name in names if name in chosen]
+        found = _best(cluster, group, pairs(first), Counter(), spread)
+        if found is not None:
+            return found
+    return _best(cluster, group, pairs(names), refused, spread)
+
+
+def _in_best_group(
+    groups: Iterable[AllocGroup], place: Callable[[AllocGroup], Placement]
+) -> Placement:
+    """Preferred groups before those of last resort, never unallocable ones; then by score."""
+    refused: Counter[str] = Counter()
+    known = sorted(groups, key=lambda group: group.name)
+    for policy in (AllocPolicy.PREFERRED, AllocPolicy.LAST_RESORT):
+        tried = [place(group) for group in known if group.alloc_policy is policy]
+        found = [placement for placement in tried if placement.found]
+        if found:
+            return min(found, key=lambda placement: placement.score)
+        for placement in tried:
+            refused.update(placement.refused)
+    return Placement(refused=refused)
+
+
+# Questions.
+
+
+def allocate(
+    cluster: WhatIf,
+    instance: AllocInstance,
+    *,
+    group: str | None = None,
+    within: Collection[str] | None = None,
+) -> Placement:
+    """Nodes for a new instance.
+
+    `group` (name or uuid) restricts to one group, which may then be unallocable; `within` to some
+    nodes.
+    """
+    if group is not None:
+        wanted = [one for one in cluster.groups.values() if group in (one.uuid, one.name)]
+        if not wanted:
+            return Placement(refused=Counter([f"no group {group}"]))
+        return _place_in_group(cluster, wanted[0], instance, within)
+    return _in_best_group(
+        cluster.groups.values(), lambda one: _place_in_group(cluster, one, instance, within)
+    )
+
+
+def relocate(cluster: WhatIf, name: str, away_from: Collection[str]) -> Placement:
+    """All nodes of the instance after it left `away_from`, in its group.
+
+    DRBD leaves its secondary, an externally mirrored instance its primary.
+    """
+    instance = cluster.instances[name]
+    without = cluster.remove(name)
+    group = cluster.group_of(instance)
+    members = without.members(group.uuid)
+    refused: Counter[str] = Counter()
+    targets = [node.name for node in members if node.name not in {*instance.nodes, *away_from}]
+    if instance.disk_template == DiskTemplate.DRBD:
+        if set(away_from) != set(instance.nodes[1:]):
+            return Placement(refused=Counter(["only the secondary node can be replaced"]))
+        candidates = (_on(instance, instance.nodes[0], target) for target in targets)
+        found = _best_secondary(without, group, candidates, refused, Spread(members))
+    elif instance.disk_template in EXTERNALLY_MIRRORED:
+        if set(away_from) != set(instance.nodes[:1]):
+            return Placement(refused=Counter(["only the primary node can be replaced"]))
+        candidates = (_on(instance, target) for target in targets)
+        found = _best(without, group, candidates, refused, Spread(members))
+    else:
+        text = f"instances of type {instance.disk_template} cannot be relocated"
+        return Placement(refused=Counter([text]))
+    return found or Placement(refused=refused)
+
+
+def _best_secondary(
+    cluster: WhatIf,
+    group: AllocGroup,
+    candidates: Iterable[AllocInstance],
+    refused: Counter[str],
+    spread: Spread,
+) -> Placement | None:
+    """Like `_best`, but the primary keeps the instance whatever its state is: only the secondary
+    is checked, so that an instance can leave a secondary while its primary is drained."""
+    best: Placement | None = None
+    for instance in candidates:
+        changed = cluster.changed_nodes(instance)
+        name = instance.nodes[1]
+        problem = _overloaded(group, instance, cluster.nodes[name], changed[name])
+        if problem is not None:
+            refused[problem.value] += 1
+            continue
+        score = spread.score([(cluster.nodes[name], changed[name])])
+        if best is None or score < best.score - 1e-9:
+            best = Placement(instance.nodes, group.uuid, score, refused)
+    return best
+
+
+def move_out(cluster: WhatIf, name: str, targets: Iterable[str]) -> Placement:
+    """New nodes for the whole instance in the best of some groups (uuids)."""
+    instance = cluster.instances[name]
+    if instance.disk_template not in EXTERNALLY_MIRRORED | {DiskTemplate.DRBD.value}:
+        text = f"instances of type {instance.disk_template} cannot be relocated"
+        return Placement(refused=Counter([text]))
+    without = cluster.remove(name)
+    new = replace(instance, nodes=())
+    outside = {node for node in cluster.nodes if node not in instance.nodes}
+    groups = [cluster.groups[uuid] for uuid in targets if uuid in cluster.groups]
+    return _in_best_group(groups, lambda one: _place_in_group(without, one, new, outside))
