@@ -3,3 +3,4 @@
 LOCALSTATEDIR = "/var"
 SYSCONFDIR = "/etc"
 LIBDIR = "/usr/lib/ganeti"
+SBINDIR = "/usr/sbin"

@@ -1,0 +1,1 @@
+"""Logical units: what each opcode means. One module per opcode, named like it."""

@@ -1,0 +1,54 @@
+"""Files besides the configuration that every node has: which, and how they get there.
+
+Source: facts/config-data.md §11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganeti.config.snapshot import Snapshot
+from ganeti.logic.base import WARNING, Services
+from ganeti.model.node import Node
+from ganeti.paths import Paths
+from ganeti.rpc import calls
+from ganeti.rpc.packed import file_to_upload
+
+
+def ancillary_files(config: Snapshot, paths: Paths) -> list[Path]:
+    """Files that all online nodes hold; some of them need not exist."""
+    files = [
+        paths.known_hosts,
+        paths.hmac_key,
+        paths.domain_secret,
+        paths.spice_pem,
+        paths.spice_ca_pem,
+        paths.rapi_pem,
+        paths.rapi_users,
+    ]
+    if config.cluster.modify_etc_hosts and not paths.is_virtual:
+        files.append(paths.etc_hosts)
+    return files
+
+
+def distribute(services: Services, config: Snapshot, nodes: Sequence[Node] | None = None) -> None:
+    """Copy the ancillary files to these nodes, or to all online ones but the master.
+
+    A file that does not exist is skipped; a copy that fails is a warning.
+    """
+    if nodes is None:
+        nodes = config.online_nodes()
+    others = [node for node in nodes if node.uuid != config.cluster.master_node]
+    if not others:
+        return
+    for path in ancillary_files(config, services.paths):
+        if not path.exists():
+            continue
+        upload = file_to_upload(path, services.paths.virtual(path))
+        for outcome in services.rpc.all(others, calls.upload_file, upload).values():
+            if not outcome.ok:
+                services.feedback(
+                    f"{WARNING}copy of {path.name} to node {outcome.node.name} failed:"
+                    f" {outcome.error}"
+                )

@@ -1,0 +1,186 @@
+"""Questions that several units ask. Each raises when the answer is no.
+
+Order and codes of the answers: facts/master.md §D, "Shared checks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from ganeti.config.snapshot import Snapshot
+from ganeti.errors import Code, OpPrereqError
+from ganeti.logic.base import NodeCalls
+from ganeti.model.base import EMPTY
+from ganeti.model.fill import filled_instance
+from ganeti.model.filled import FilledInstance
+from ganeti.model.group import NodeGroup
+from ganeti.model.inherit import fill_hvparams
+from ganeti.model.instance import Instance
+from ganeti.model.network import Network
+from ganeti.model.node import Node
+from ganeti.rpc import calls
+from ganeti.serializer import Json
+from ganeti.types import AdminState, HypervisorKind
+
+# Finding objects by what people type.
+
+
+def instance(config: Snapshot, name: str) -> Instance:
+    found = config.find_instance(name)
+    if found is None:
+        raise OpPrereqError(
+            f"instance {name!r} is not known, or the shortened name is ambiguous",
+            Code.NOENT,
+            hint="gnt-instance list shows all",
+        )
+    return found
+
+
+def node(config: Snapshot, name: str) -> Node:
+    found = config.find_node(name)
+    if found is None:
+        raise OpPrereqError(
+            f"node {name!r} is not known, or the shortened name is ambiguous",
+            Code.NOENT,
+            hint="gnt-node list shows all",
+        )
+    return found
+
+
+def group(config: Snapshot, name: str) -> NodeGroup:
+    found = config.find_group(name)
+    if found is None:
+        raise OpPrereqError(
+            f"node group {name!r} is not known", Code.NOENT, hint="gnt-group list shows all"
+        )
+    return found
+
+
+def network(config: Snapshot, name: str) -> Network:
+    found = config.find_network(name)
+    if found is None:
+        raise OpPrereqError(
+            f"network {name!r} is not known", Code.NOENT, hint="gnt-network list shows all"
+        )
+    return found
+
+
+# States of nodes.
+
+
+def online(one: Node) -> None:
+    if one.offline:
+        raise OpPrereqError(
+            f"node {one.name} is marked offline",
+            Code.STATE,
+            hint="use another node, or bring it back with gnt-node modify --offline=no",
+        )
+
+
+def not_drained(one: Node) -> None:
+    if one.drained:
+        raise OpPrereqError(
+            f"node {one.name} is drained and takes no instances",
+            Code.STATE,
+            hint="use another node, or gnt-node modify --drained=no",
+        )
+
+
+def vm_capable(one: Node) -> None:
+    if not one.vm_capable:
+        raise OpPrereqError(
+            f"node {one.name} can't hold instances (vm_capable is off)",
+            Code.STATE,
+            hint="use another node",
+        )
+
+
+def can_take_instances(one: Node) -> None:
+    online(one)
+    not_drained(one)
+    vm_capable(one)
+
+
+def memory(
+    rpc: NodeCalls,
+    one: Node,
+    hypervisor: HypervisorKind,
+    hvparams: Mapping[str, Json],
+    needed_mib: int,
+    reason: str,
+) -> int:
+    """The node's free memory in MiB; NORES when it is less than needed."""
+    outcome = rpc.ask(one, calls.node_info, [], [(str(hypervisor), hvparams)])
+    if not outcome.ok:
+        raise OpPrereqError(
+            f"node {one.name} can't tell its free memory: {outcome.error}", Code.ENVIRON
+        )
+    free = outcome.get().hypervisors[0].memory_free
+    if not isinstance(free, int):
+        raise OpPrereqError(
+            f"node {one.name}: hypervisor {hypervisor} tells no free memory", Code.ENVIRON
+        )
+    if free < needed_mib:
+        raise OpPrereqError(
+            f"node {one.name}: {free} MiB free, {needed_mib} MiB needed for {reason}",
+            Code.NORES,
+            hint="use another node, or stop instances there",
+        )
+    return free
+
+
+# States of instances.
+
+
+def admin_state(one: Instance, allowed: Collection[AdminState], doing: str) -> None:
+    if one.admin_state not in allowed:
+        words = " or ".join(sorted(allowed))
+        raise OpPrereqError(
+            f"instance {one.name} is marked {one.admin_state}, must be {words} for {doing}",
+            Code.STATE,
+        )
+
+
+def primary_online(config: Snapshot, one: Instance) -> Node:
+    primary = config.nodes[one.primary_node]
+    if primary.offline:
+        raise OpPrereqError(
+            f"primary node {primary.name} of instance {one.name} is offline",
+            Code.STATE,
+            hint="fail the instance over, or bring the node back",
+        )
+    return primary
+
+
+# What nodes get.
+
+
+def filled(
+    config: Snapshot,
+    one: Instance,
+    *,
+    target: str | None = None,
+    hvparams: Mapping[str, Json] = EMPTY,
+    beparams: Mapping[str, Json] = EMPTY,
+    osparams: Mapping[str, Json] = EMPTY,
+    osparams_secret: Mapping[str, Json] = EMPTY,
+) -> FilledInstance:
+    """The instance as nodes get it, with one-off parameters on top."""
+    return filled_instance(
+        config.cluster,
+        config.group_of(config.nodes[one.primary_node]),
+        one,
+        config.disks_of(one),
+        config.networks,
+        target=target,
+        nodes=config.nodes,
+        hvparams=hvparams,
+        beparams=beparams,
+        osparams=osparams,
+        osparams_secret=osparams_secret,
+    )
+
+
+def cluster_hvparams(config: Snapshot, hypervisor: HypervisorKind) -> dict[str, Json]:
+    """The hypervisor's parameters as they hold for the whole cluster."""
+    return fill_hvparams(config.cluster, hypervisor, None, EMPTY)

@@ -1,0 +1,41 @@
+"""Undo steps on the configuration: named, so that a restarted master can carry them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ganeti.config.transaction import Draft
+
+CONFIG_STEPS: dict[str, Callable[..., None]] = {}
+
+
+def config_step(function: Callable[..., None]) -> Callable[..., None]:
+    """Register `function(draft, …)`; its arguments are plain JSON values."""
+    CONFIG_STEPS[function.__name__] = function
+    return function
+
+
+@config_step
+def forget_instance(draft: Draft, uuid: str) -> None:
+    """Remove the instance and its disks, if they are there."""
+    instance = draft.snapshot.instances.get(uuid)
+    if instance is None:
+        return
+    disks = draft.snapshot.disks_of(instance)
+    draft.remove(instance)
+    for disk in disks:
+        draft.remove(disk)
+
+
+@config_step
+def forget_node(draft: Draft, uuid: str) -> None:
+    """Remove the node, if it is there and holds no instance."""
+    node = draft.snapshot.nodes.get(uuid)
+    if node is not None and not draft.snapshot.primary_instances(uuid):
+        draft.remove(node)
+
+
+def run_config_step(name: str, arguments: tuple[Any, ...]) -> Callable[[Draft], None]:
+    """The transaction of one step."""
+    return lambda draft: CONFIG_STEPS[name](draft, *arguments)

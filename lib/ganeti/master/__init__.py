@@ -1,0 +1,1 @@
+"""The master daemon: LUXI service, job execution, hooks, voting, and cluster creation."""

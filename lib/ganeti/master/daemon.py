@@ -1,0 +1,240 @@
+"""ganeti-masterd: owns the configuration and the job queue, answers LUXI.
+
+`Master` is the daemon as an object, built from settings and run on one loop; `main` is the program
+around one of them. Order of the start: am I the master by ssconf → configuration → vote → queue
+(what the last master left is undone first) → sockets → master address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ganeti import constants
+from ganeti.config.snapshot import Snapshot
+from ganeti.config.store import ConfigStore
+from ganeti.errors import GenericError, LockError
+from ganeti.http.server import loop_factory
+from ganeti.http.tls import client_context
+from ganeti.jobs.queue import JobQueue
+from ganeti.logic.consoles import console_of
+from ganeti.luxi.server import LuxiServer
+from ganeti.master import voting
+from ganeti.master.bridge import Bridge
+from ganeti.master.locks import JobLocks
+from ganeti.master.processor import Processor
+from ganeti.master.queries import MasterQueries
+from ganeti.master.service import LuxiService
+from ganeti.master.state import MasterState
+from ganeti.master.worker import LoopSide
+from ganeti.model.ssconf import master_params
+from ganeti.paths import Paths
+from ganeti.query.engine import QueryEngine
+from ganeti.query.live import RpcLive, target_of
+from ganeti.rpc import calls
+from ganeti.rpc.client import HttpTransport, RpcClient
+from ganeti.utils import daemonize, log, net
+from ganeti.utils.files import Disk, LocalDisk
+
+logger = logging.getLogger(__name__)
+
+PROGRAM = "ganeti-masterd"
+SWITCH_S = 0.0005  # a worker delays the loop by no more than that
+LAST_ANSWER_S = 1.0  # the job that ends the cluster is answered before the daemon ends
+
+
+class NotMaster(Exception):
+    """This node is not the master; the program ends with exit code 11."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterSettings:
+    """How one master daemon is set up."""
+
+    paths: Paths
+    hostname: str
+    no_voting: bool = False
+    disk: Disk | None = None
+
+
+class Master:
+    """One master daemon on the running loop."""
+
+    def __init__(self, settings: MasterSettings) -> None:
+        self.settings = settings
+        self.ended = asyncio.Event()
+        paths = settings.paths
+        self._disk: Disk = settings.disk or LocalDisk()
+        self.rpc = RpcClient(HttpTransport(client_context(paths)))
+        self.store = ConfigStore(paths, self._disk, self.rpc, hostname=settings.hostname)
+        self.locks = JobLocks()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """It answers on both sockets.
+
+        NotMaster when ssconf names another node or the vote is lost, ConfigurationError and
+        JobQueueError when a file is damaged (it is left as it is).
+        """
+        check_is_master(self.settings.paths, self.settings.hostname)
+        await self.store.start()
+        if not self.settings.no_voting:
+            await self._vote()
+        await self._start_queue()
+        paths = self.settings.paths
+        service = LuxiService(self.queue, self.engine, self.store, self.state)
+        self.server = LuxiServer([paths.master_socket, paths.query_socket], service.handle)
+        await self.server.start()
+        await self.store.distribute()
+        if not paths.is_virtual:
+            self._in_background(self._activate_master_ip())
+
+    async def _start_queue(self) -> None:
+        paths = self.settings.paths
+        loop = asyncio.get_running_loop()
+        self.bridge = Bridge(loop, self._config().cluster.max_running_jobs)
+        self.queue = JobQueue(paths, self._disk, self.rpc, config=self._config)
+        self.state = MasterState(
+            paths, self._disk, self.rpc, self._config, lambda: self.queue.drained
+        )
+        self.engine = QueryEngine(
+            self._config, RpcLive(self.rpc, console_of), self.queue, self.locks, self.state
+        )
+        side = LoopSide(
+            bridge=self.bridge,
+            rpc=self.rpc,
+            store=self.store,
+            locks=self.locks,
+            queries=MasterQueries(self.engine),
+            paths=paths,
+            stop_master=lambda: loop.call_later(LAST_ANSWER_S, self.ended.set),
+        )
+        await self.queue.start(Processor(side, self.queue.submit_generated))
+
+    def _config(self) -> Snapshot:
+        return self.store.snapshot
+
+    async def _vote(self) -> None:
+        """More than half of the nodes must know this one as master; NotMaster if not."""
+        me = self.settings.hostname
+        targets = [target_of(node) for node in self._config().nodes.values()]
+        for attempt in range(voting.ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(voting.PAUSE_S)
+            outcomes = await self.rpc.all(targets, calls.master_node_name)
+            votes = {one.node.name: one.value for one in outcomes.values()}
+            verdict = voting.count(me, votes)
+            if verdict is voting.Verdict.WON:
+                return
+            logger.warning("vote %s: %s", verdict.value, voting.describe(me, votes))
+            if verdict is voting.Verdict.LOST:
+                break
+        raise NotMaster(
+            f"this node is not accepted as master: {voting.describe(me, votes)}; when the other"
+            " nodes are really down, start it with --no-voting --yes-do-it"
+        )
+
+    async def _activate_master_ip(self) -> None:
+        config = self._config()
+        outcome = await self.rpc.ask(
+            target_of(config.master()),
+            calls.node_activate_master_ip,
+            master_params(config.cluster),
+            config.cluster.use_external_mip_script,
+        )
+        if not outcome.ok:
+            logger.error("the master address is not up: %s", outcome.error)
+
+    def _in_background(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def stop(self) -> None:
+        """Sockets are gone, running jobs end in error at the next start, all is on disk."""
+        for task in self._background:
+            task.cancel()
+        await self.server.stop()
+        await self.queue.stop()
+        await self.store.stop()
+        await self.rpc.close()
+        self.bridge.close()
+
+
+def check_is_master(paths: Paths, hostname: str) -> None:
+    """NotMaster when ssconf names another node, or there is no cluster here."""
+    try:
+        master = paths.ssconf("master_node").read_text().strip()
+    except FileNotFoundError as error:
+        raise NotMaster(
+            f"this node is not part of a cluster: {error.filename} is missing"
+        ) from error
+    if master != hostname:
+        raise NotMaster(f"the master of this cluster is {master}, this is {hostname}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program ganeti-masterd; its exit code."""
+    parser = daemonize.daemon_parser(PROGRAM, "Ganeti master daemon", network=False)
+    parser.add_argument("--no-voting", action="store_true", help="be master without asking nodes")
+    parser.add_argument("--yes-do-it", action="store_true", help="needed with --no-voting")
+    options = parser.parse_args(argv)
+    if options.no_voting and not options.yes_do_it:
+        sys.stderr.write(
+            "--no-voting can lead to two masters; if no other node can be the master, add"
+            " --yes-do-it\n"
+        )
+        return constants.EXIT_FAILURE
+    paths = Paths.from_environment()
+    settings = MasterSettings(paths=paths, hostname=net.own_name(), no_voting=options.no_voting)
+    ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
+    try:
+        check_is_master(paths, settings.hostname)
+        with daemonize.PidFile(paths.pid_file(PROGRAM)):
+            lines = log.set_up(
+                PROGRAM,
+                paths.daemon_log("master"),
+                debug=options.debug,
+                to_stderr=not options.fork,
+                syslog=options.syslog,
+            )
+            return run(settings, ready, lines)
+    except NotMaster as error:
+        logger.error("%s", error)
+        ready.failed(constants.EXIT_NOT_MASTER, f"{PROGRAM}: {error}")
+        return constants.EXIT_NOT_MASTER
+    except (GenericError, LockError, OSError) as error:
+        logger.error("%s does not start: %s", PROGRAM, error)
+        ready.failed(constants.EXIT_FAILURE, f"{PROGRAM}: {error}")
+        return constants.EXIT_FAILURE
+
+
+def run(settings: MasterSettings, ready: daemonize.Ready, lines: log.Log) -> int:
+    """One master daemon until TERM or INT comes, on a loop of its own."""
+    sys.setswitchinterval(SWITCH_S)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_live(settings, ready, lines))
+    return constants.EXIT_SUCCESS
+
+
+async def _live(settings: MasterSettings, ready: daemonize.Ready, lines: log.Log) -> None:
+    began = time.monotonic()
+    master = Master(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, master.ended.set)
+    loop.add_signal_handler(signal.SIGHUP, lines.reopen)
+    await master.start()
+    gc.collect()
+    gc.freeze()
+    logger.info("master %s is ready after %.1f s", settings.hostname, time.monotonic() - began)
+    ready.done()
+    await master.ended.wait()
+    logger.info("master %s: ending", settings.hostname)
+    await master.stop()

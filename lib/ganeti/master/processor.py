@@ -1,0 +1,115 @@
+"""From an opcode to its logical unit: locks, checks, hooks, execution, result.
+
+The queue calls `execute` on the loop. Locks are awaited there; the unit itself runs in a worker.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ganeti.errors import Code, OpPrereqError
+from ganeti.jobs.job import Job
+from ganeti.jobs.queue import OpRun
+from ganeti.jobs.undo import Step
+from ganeti.logic.base import GeneratedJobs, LogicalUnit
+from ganeti.logic.registry import unit_for
+from ganeti.master.hooks import Hooks
+from ganeti.master.worker import Kill, LoopSide, OpServices, run_steps
+from ganeti.opcodes.base import Opcode
+from ganeti.serializer import Json, encode
+
+_log = logging.getLogger(__name__)
+
+SubmitJobs = Callable[[Sequence[Sequence[Json]]], Awaitable[Sequence[Json]]]
+"""Submits jobs, each a list of opcodes in JSON form; per job [True, number] or [False, text]."""
+
+
+class Processor:
+    """Supplies the queue with the meaning of opcodes; see jobs.queue.Executor."""
+
+    def __init__(self, loop_side: LoopSide, submit: SubmitJobs) -> None:
+        self._side = loop_side
+        self._submit = submit
+        self._running: dict[int, Kill] = {}
+
+    async def execute(self, job: Job, index: int, run: OpRun) -> Json:
+        op = job.ops[index].opcode
+        kill = self._running[job.id] = Kill(job.id)
+        try:
+            result = await self._with_retry(op, job, run, kill)
+            if isinstance(result, GeneratedJobs):
+                return await self._submit_generated(op, result)
+            return encode(result)
+        finally:
+            del self._running[job.id]
+
+    async def _with_retry(
+        self, op: Opcode, job: Job, run: OpRun, kill: Kill
+    ) -> Json | GeneratedJobs:
+        """Once more with full locking, when opportunistic locks left too few nodes."""
+        try:
+            return await self._attempt(op, job, run, kill)
+        except OpPrereqError as error:
+            if error.code != Code.TEMP_NORES or not getattr(op, "opportunistic_locking", False):
+                raise
+        await run.waiting_again()
+        return await self._attempt(op.replace(opportunistic_locking=False), job, run, kill)
+
+    async def _attempt(self, op: Opcode, job: Job, run: OpRun, kill: Kill) -> Json | GeneratedJobs:
+        services = OpServices(self._side, job.id, run, kill)
+        unit = unit_for(op.OP_ID)(op, services)
+        unit.arguments()
+        try:
+            await self._side.locks.acquire(unit, job.id, services.snapshot, run)
+            await run.started()
+            return await self._side.bridge.work(lambda: carry_out(unit, services))
+        finally:
+            self._side.locks.release_all(job.id)
+            self._side.store.reservations.release(services.owner)
+
+    async def _submit_generated(self, op: Opcode, result: GeneratedJobs) -> Json:
+        """Submit the jobs that an opcode made; they carry its reason trail in front."""
+        trail = encode(op.reason or ())
+        jobs = []
+        for generated in result.jobs:
+            made = [one.to_json() for one in generated]
+            for one in made:
+                one["reason"] = [*trail, *(one.get("reason") or ())]
+            jobs.append(made)
+        answers = await self._submit(jobs)
+        return {**encode(result.other), "jobs": [list(answer) for answer in answers]}
+
+    def cancel(self, job_id: int, *, kill: bool = False) -> None:
+        self._side.locks.cancel(job_id)
+        if kill and job_id in self._running:
+            self._running[job_id].is_set = True
+
+    def change_priority(self, job_id: int, priority: int) -> None:
+        self._side.locks.change_priority(job_id, priority)
+
+    async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> list[str]:
+        return await run_steps(self._side.rpc, self._side.store, steps)
+
+
+def carry_out(unit: LogicalUnit[Any, Any], services: OpServices) -> Json | GeneratedJobs:
+    """In a worker: check, pre hooks, execute, post hooks."""
+    op = unit.op
+    config = services.snapshot()
+    plan = unit.check(config)
+    hooks = Hooks(op, services)
+    before = unit.hooks(config, plan)
+    if before is not None and before.pre_nodes:
+        hooks.before(config, before)
+    if op.dry_run:
+        services.feedback("dry-run mode requested, not actually executing the operation")
+        return unit.dry_run_result(plan)
+    result = unit.execute(plan)
+    if before is not None:
+        now = unit.hooks(services.snapshot(), plan) or before
+        outcomes = hooks.after(services.snapshot(), before, now) if now.post_nodes else {}
+        result = unit.after_hooks(outcomes, result)
+    if unit.config_hook and services.snapshot().serial_no != config.serial_no:
+        hooks.config_updated(services.snapshot(), before.object_type if before else "")
+    return result

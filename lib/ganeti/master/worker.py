@@ -1,0 +1,228 @@
+"""What a logical unit in a worker thread may use, built upon the bridge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+from ganeti.config.reserve import Reservations
+from ganeti.config.snapshot import Snapshot
+from ganeti.config.store import ConfigStore
+from ganeti.config.transaction import Draft
+from ganeti.errors import JobCanceled
+from ganeti.jobs.queue import OpRun
+from ganeti.jobs.undo import Step
+from ganeti.locking.request import LockRequest
+from ganeti.logic.base import Services, step_arguments
+from ganeti.logic.config_steps import run_config_step
+from ganeti.master.bridge import Bridge
+from ganeti.master.locks import JobLocks
+from ganeti.master.queries import MasterQueries
+from ganeti.model.node import Node
+from ganeti.paths import Paths
+from ganeti.rpc.base import Call, Outcome, Target
+from ganeti.rpc.client import RpcClient
+from ganeti.serializer import Json
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+CONFIG_STEP = "config:"  # prefix of undo steps on the configuration, else it is a node call
+SLICE_S = 0.5  # how long a wait may go on without looking whether the job is to be killed
+
+
+def target_of(node: Node) -> Target:
+    return Target(node.uuid, node.name, node.primary_ip, node.offline)
+
+
+class Kill:
+    """A flag that ends a running job at its next step."""
+
+    __slots__ = ("job_id", "is_set")
+
+    def __init__(self, job_id: int) -> None:
+        self.job_id = job_id
+        self.is_set = False
+
+    def check(self) -> None:
+        if self.is_set:
+            raise JobCanceled(f"job {self.job_id} was killed")
+
+
+@dataclass(slots=True)
+class LoopSide:
+    """The parts of the master that workers reach through the bridge."""
+
+    bridge: Bridge
+    rpc: RpcClient
+    store: ConfigStore
+    locks: JobLocks
+    queries: MasterQueries
+    paths: Paths
+    stop_master: Callable[[], None]
+
+
+class WorkerCalls:
+    """Calls to nodes from a worker; see logic.base.NodeCalls."""
+
+    def __init__(self, loop_side: LoopSide, kill: Kill) -> None:
+        self._loop_side = loop_side
+        self._kill = kill
+
+    def one(self, node: Node, call: Call[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.ask(node, call, *args, **kwargs).get()
+
+    def ask(self, node: Node, call: Call[P, R], *args: P.args, **kwargs: P.kwargs) -> Outcome[R]:
+        return self.all([node], call, *args, **kwargs)[node.uuid]
+
+    def all(
+        self, nodes: Sequence[Node], call: Call[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> dict[str, Outcome[R]]:
+        targets = [target_of(node) for node in nodes]
+        return self._wait(self._loop_side.rpc.all(targets, call, *args, **kwargs))
+
+    def each(
+        self, work: Sequence[tuple[Node, tuple[Any, ...]]], call: Call[P, R]
+    ) -> dict[str, Outcome[R]]:
+        targets = {target_of(node): args for node, args in work}
+        return self._wait(self._loop_side.rpc.each(targets, call))
+
+    def _wait(self, task: Coroutine[Any, Any, T]) -> T:
+        try:
+            self._kill.check()
+        except JobCanceled:
+            task.close()
+            raise
+        return self._loop_side.bridge.wait(task)
+
+
+@dataclass(slots=True)
+class OpServices:
+    """Everything one opcode may use; see logic.base.Services."""
+
+    loop_side: LoopSide
+    job_id: int
+    run: OpRun
+    kill: Kill
+    rpc: WorkerCalls = field(init=False)
+    undo: OpUndo = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rpc = WorkerCalls(self.loop_side, self.kill)
+        self.undo = OpUndo(self)
+
+    @property
+    def paths(self) -> Paths:
+        return self.loop_side.paths
+
+    @property
+    def reservations(self) -> Reservations:
+        return self.loop_side.store.reservations
+
+    @property
+    def owner(self) -> str:
+        return str(self.job_id)
+
+    def snapshot(self) -> Snapshot:
+        return self.loop_side.store.snapshot
+
+    def commit(self, transaction: Callable[[Draft], T]) -> T:
+        self.kill.check()
+        return self.wait_for(self.loop_side.store.commit(transaction))
+
+    def feedback(self, text: str, kind: str = "message") -> None:
+        self.loop_side.bridge.tell(self.run.log, kind, text)
+
+    def release(self, request: LockRequest) -> None:
+        self.loop_side.bridge.tell(self.loop_side.locks.keep_only, self.job_id, request)
+
+    def now(self) -> float:
+        return time.time()
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.kill.check()
+            time.sleep(min(left, SLICE_S))
+
+    def distribute(self, *, anew: bool = False) -> None:
+        self.wait_for(self.loop_side.store.distribute(anew=anew))
+
+    def query(self, what: str, fields: Sequence[str], qfilter: Json) -> dict[str, Json]:
+        return self.wait_for(self.loop_side.queries.query(what, fields, qfilter))
+
+    def query_fields(self, what: str, fields: Sequence[str] | None) -> dict[str, Json]:
+        return self.loop_side.queries.query_fields(what, fields)
+
+    def instance_data(self, names: Sequence[str], static: bool) -> Json:
+        return self.wait_for(self.loop_side.queries.instance_data(names, static))
+
+    def stop_master(self) -> None:
+        self.loop_side.bridge.tell(self.loop_side.stop_master)
+
+    def wait_for(self, task: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and block for it."""
+        return self.loop_side.bridge.wait(task)
+
+
+class OpUndo:
+    """Undo steps of one opcode; see logic.base.Undo."""
+
+    def __init__(self, services: OpServices) -> None:
+        self._services = services
+        self._steps: list[Step] = []
+
+    def before(self, node: Node, call: Call[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
+        arguments = step_arguments(call, call.positional(args, kwargs))
+        self._add(Step(call.name, arguments, node.uuid))
+
+    def before_config(self, name: str, *arguments: Json) -> None:
+        self._add(Step(CONFIG_STEP + name, arguments))
+
+    def _add(self, step: Step) -> None:
+        self._services.wait_for(self._services.run.before(step))
+        self._steps.append(step)
+
+    def run(self) -> None:
+        if not self._steps:
+            return
+        steps, self._steps = self._steps, []
+        side = self._services.loop_side
+        for problem in side.bridge.wait(run_steps(side.rpc, side.store, steps)):
+            self._services.feedback(f" - WARNING: undoing: {problem}")
+
+
+async def run_steps(rpc: RpcClient, store: ConfigStore, steps: Sequence[Step]) -> list[str]:
+    """Carry undo steps out, last one first. Returns a sentence for each that failed."""
+    problems = []
+    for step in reversed(steps):
+        problem = await _run_step(rpc, store, step)
+        if problem is not None:
+            problems.append(problem)
+    return problems
+
+
+async def _run_step(rpc: RpcClient, store: ConfigStore, step: Step) -> str | None:
+    from ganeti.errors import GenericError
+    from ganeti.rpc import calls  # noqa: F401  # declares them all
+    from ganeti.rpc.base import CALLS
+
+    try:
+        if step.call.startswith(CONFIG_STEP):
+            await store.commit(run_config_step(step.call.removeprefix(CONFIG_STEP), step.arguments))
+            return None
+        node = store.snapshot.nodes.get(step.node)
+        if node is None:
+            return f"{step.call}: node {step.node} is no longer in the cluster"
+        call = CALLS[step.call]
+        await rpc.one(target_of(node), call, *call.decode_arguments(list(step.arguments)))
+        return None
+    except GenericError as error:
+        return f"{step.call}: {error}"
+
+
+def _conforms(services: OpServices) -> Services:
+    return services

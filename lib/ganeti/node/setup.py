@@ -1,0 +1,162 @@
+"""Making a machine a node: what `prepare-node-join` and `node-daemon-setup` do on it.
+
+Each reads one JSON object on its standard input (facts/node-behaviour.md §6). They run on the new
+node before any daemon of the cluster does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
+from ganeti.errors import Code, GenericError, OpPrereqError
+from ganeti.paths import Paths
+from ganeti.serializer import Json, decode, loads
+from ganeti.utils import daemons, ssh, x509
+from ganeti.utils.files import LocalDisk
+
+KEY_MODE = 0o440
+SSCONF_MODE = 0o444
+MOST_INPUT_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinDocument:
+    """Input of `prepare-node-join`."""
+
+    cluster_name: str
+    node_daemon_certificate: str  # PEM, the certificate only
+    ssh_host_key: tuple[tuple[str, str, str], ...] = ()  # [type, private, public]
+    ssh_root_key: tuple[tuple[str, str, str], ...] = ()
+    authorized_keys: dict[str, list[str]] = field(default_factory=dict)  # node uuid: keys
+    ssh_key_type: str = "rsa"
+    ssh_key_bits: int = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupDocument:
+    """Input of `node-daemon-setup`."""
+
+    cluster_name: str
+    node_daemon_certificate: str  # PEM, key and certificate
+    hmac_key: str
+    ssconf: dict[str, str]
+    node_name: str
+    start_node_daemon: bool = True
+
+
+def check_cluster(paths: Paths, cluster_name: str) -> None:
+    """Refuse a machine that belongs to another cluster."""
+    try:
+        found = paths.ssconf("cluster_name").read_text().strip()
+    except FileNotFoundError:
+        return
+    if found != cluster_name:
+        raise OpPrereqError(
+            f"this machine is a node of cluster {found}, not of {cluster_name}",
+            Code.STATE,
+            hint=f"remove it from {found} first, or clean it with node-cleanup",
+        )
+
+
+def prepare_join(paths: Paths, document: JoinDocument) -> None:
+    """Host keys and root's authorised keys are those of the cluster."""
+    check_cluster(paths, document.cluster_name)
+    if paths.server_pem.exists():
+        own = x509.load_certificate(paths.server_pem)
+        given = x509.parse_certificate(document.node_daemon_certificate.encode(), "input")
+        if x509.digest(own) != x509.digest(given):
+            raise OpPrereqError(
+                f"{paths.server_pem} is the certificate of another cluster",
+                Code.STATE,
+                hint="clean this machine with node-cleanup",
+            )
+    if paths.is_virtual:
+        return
+    for kind, private, public in document.ssh_host_key:
+        _write_host_key(paths, kind, private, public)
+    ssh.make_root_key(paths, document.ssh_key_type, document.ssh_key_bits)
+    keys = [key for keys in document.authorized_keys.values() for key in keys]
+    ssh.authorize(paths, [ssh.PublicKey.parse(key, "authorized_keys") for key in keys])
+
+
+def _write_host_key(paths: Paths, kind: str, private: str, public: str) -> None:
+    if kind not in ssh.HOST_KEY_TYPES:
+        raise OpPrereqError(f"unknown type {kind!r} of an SSH host key", Code.INVAL)
+    disk = LocalDisk()
+    place = paths.below(f"/etc/ssh/ssh_host_{kind}_key")
+    disk.replace(place, private.encode(), mode=0o600)
+    disk.replace(place.with_suffix(".pub"), public.encode(), mode=0o644)
+
+
+def set_up_daemon(paths: Paths, document: SetupDocument) -> None:
+    """The node has the cluster's secrets and ssconf, and its daemon runs."""
+    check_cluster(paths, document.cluster_name)
+    disk = LocalDisk()
+    for directory in (paths.data, paths.run, paths.log, paths.lock):
+        disk.mkdir(directory, mode=0o755)
+    disk.mkdir(paths.queue)
+    daemons.stop(paths, daemons.NODED)
+    for key, value in document.ssconf.items():
+        disk.replace(_ssconf_place(paths, key), value.encode(), mode=SSCONF_MODE)
+    disk.replace(paths.hmac_key, document.hmac_key.encode(), mode=KEY_MODE)
+    server = x509.parse_pair(document.node_daemon_certificate.encode(), "node_daemon_certificate")
+    disk.replace(paths.server_pem, server.pem(), mode=KEY_MODE)
+    client = x509.make_client(document.node_name, server, time.time())
+    disk.replace(paths.client_pem, client.pem(), mode=KEY_MODE)
+    if document.start_node_daemon:
+        daemons.start(paths, document.node_name, daemons.NODED)
+
+
+def _ssconf_place(paths: Paths, key: str) -> Path:
+    if not key.replace("_", "").replace("-", "").isalnum():
+        raise OpPrereqError(f"{key!r} is no name of a ssconf value", Code.INVAL)
+    return paths.ssconf(key)
+
+
+def _main(
+    name: str, summary: str, argv: Sequence[str] | None, act: Callable[[Paths, Json], None]
+) -> int:
+    parser = argparse.ArgumentParser(prog=name, description=summary)
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
+    parser.add_argument("-d", "--debug", action="store_true", help="show where an error arose")
+    parser.add_argument("--dry-run", action="store_true", help="check the input only")
+    options = parser.parse_args(argv)
+    paths = Paths.from_environment()
+    try:
+        document = loads(sys.stdin.buffer.read(MOST_INPUT_BYTES), "standard input")
+        if options.dry_run:
+            check_cluster(paths, str(document.get("cluster_name")))
+        else:
+            act(paths, document)
+    except (GenericError, OSError) as error:
+        if options.debug:
+            raise
+        sys.stderr.write(f"{name}: {error}\n")
+        return EXIT_FAILURE
+    return EXIT_SUCCESS
+
+
+def main_prepare_join(argv: Sequence[str] | None = None) -> int:
+    """The program `prepare-node-join`."""
+    return _main(
+        "prepare-node-join",
+        "Bring SSH keys of the cluster to this machine.",
+        argv,
+        lambda paths, value: prepare_join(paths, decode(JoinDocument, value, "input")),
+    )
+
+
+def main_daemon_setup(argv: Sequence[str] | None = None) -> int:
+    """The program `node-daemon-setup`."""
+    return _main(
+        "node-daemon-setup",
+        "Bring certificates and ssconf to this machine and start its node daemon.",
+        argv,
+        lambda paths, value: set_up_daemon(paths, decode(SetupDocument, value, "input")),
+    )

@@ -1,0 +1,100 @@
+"""Starting, stopping and finding the daemons of a node by their pid files.
+
+A daemon writes and locks its pid file (`run/<name>.pid`) while it lives, so a file left by a crash
+is told from a living daemon by its lock, never by the number in it. Its program returns to the
+starter once the daemon is ready.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ganeti
+from ganeti.build import SBINDIR
+from ganeti.constants import EXIT_NOT_MASTER
+from ganeti.errors import OpExecError
+from ganeti.paths import HOSTNAME_VARIABLE, ROOT_VARIABLE, Paths
+
+NODED = "ganeti-noded"
+MASTERD = "ganeti-masterd"
+RAPI = "ganeti-rapi"
+
+START_TIMEOUT_S = 60.0  # a master reads a large configuration before it is ready
+STOP_TIMEOUT_S = 30.0
+POLL_S = 0.02
+
+
+def program(name: str) -> Path:
+    """The program: beside the package in a source checkout, else where it was installed."""
+    checkout = Path(ganeti.__file__).resolve().parents[2] / "daemons" / name
+    return checkout if checkout.exists() else Path(SBINDIR) / name
+
+
+def environment(paths: Paths, hostname: str) -> dict[str, str]:
+    """The environment of a program that is to run on this node."""
+    made = dict(os.environ)
+    if paths.is_virtual:
+        made |= {ROOT_VARIABLE: str(paths.root), HOSTNAME_VARIABLE: hostname}
+    return made
+
+
+def running_pid(paths: Paths, name: str) -> int | None:
+    """Process id of the living daemon, or None."""
+    try:
+        with open(paths.pid_file(name), "r+") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                text = file.read().strip()
+                return int(text) if text.isdigit() else None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def start(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ()) -> None:
+    """Start the daemon and return when it is ready; nothing is done when it runs already.
+
+    OpExecError tells the program's last words when it does not start. A daemon that is for the
+    master only and says that this node is not the master counts as started (exit code 11).
+    """
+    if running_pid(paths, name) is not None:
+        return
+    argv = [sys.executable, str(program(name)), *arguments]
+    try:
+        done = subprocess.run(
+            argv,
+            env=environment(paths, hostname),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=START_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OpExecError(f"{name} is not ready after {START_TIMEOUT_S:.0f} s") from error
+    if done.returncode not in (0, EXIT_NOT_MASTER):
+        said = " | ".join(done.stdout.strip().splitlines()[-5:]) or "no output"
+        raise OpExecError(f"{name} does not start: exit code {done.returncode}: {said}")
+
+
+def stop(paths: Paths, name: str) -> bool:
+    """End the daemon: TERM, after 30 s KILL. Returns whether there was one."""
+    pid = running_pid(paths, name)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while running_pid(paths, name) == pid:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL_S)
+    return True
