@@ -14,7 +14,8 @@ from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from ganeti.config.snapshot import Snapshot
-from ganeti.errors import Code, OpPrereqError
+from ganeti.errors import Code, OpPrereqError, ParameterError
+from ganeti.opcodes.filter import Filter, requested_names
 from ganeti.query import (
     cluster,
     export,
@@ -30,7 +31,7 @@ from ganeti.query import (
 from ganeti.query import filter as filter_rules
 from ganeti.query.answer import Answer
 from ganeti.query.fields import Field, Need, needs_of, select
-from ganeti.query.match import Filter, names_asked
+from ganeti.query.match import RowFilter
 from ganeti.query.order import nice_key
 from ganeti.query.sources import JobSource, LiveSource, LockSource, MasterState
 from ganeti.query.table import Table
@@ -81,16 +82,17 @@ class QueryEngine:
     state: MasterState
 
     async def query(
-        self, what: QueryResource, names: Sequence[str], tree: Json = None
+        self, what: QueryResource, names: Sequence[str], tree: Filter | None = None
     ) -> Answer[Any]:
-        """`names` are fields. `tree` is a filter in its JSON form, None for all objects.
+        """`names` are fields; no filter: all objects.
 
         Objects that are asked for by name come in that order, all others by name. ParameterError:
-        the filter is wrong. OpPrereqError NOENT: no object has a name that is asked for.
+        the filter names an unknown field, or compares what can't be compared. OpPrereqError NOENT:
+        no object has a name that is asked for.
         """
         fields = FIELDS[what]
-        filter_ = None if tree is None else Filter(tree, fields)
-        wanted = None if tree is None else names_asked(tree, _name_field(what))
+        filter_ = None if tree is None else RowFilter(tree, fields)
+        wanted = requested_names(tree, _name_field(what))
         columns = select(fields, names) if names else []
         needs = needs_of(columns) | (filter_.needs if filter_ else frozenset())
         table = await self._open(what, wanted, needs)
@@ -151,7 +153,7 @@ class QueryEngine:
             case QueryResource.EXTSTORAGE:
                 return await extstorage.ExtStorageTable.open(config, self.nodes)
             case QueryResource.JOB:
-                ids = None if names is None else [int(name) for name in names]
+                ids = None if names is None else [job_number(name) for name in names]
                 return await job.JobTable.open(self.jobs, ids, archived=Need.ARCHIVE in needs)
 
 
@@ -165,6 +167,13 @@ def _name_field(what: QueryResource) -> str:
             return "node"
         case _:
             return "name"
+
+
+def job_number(value: str | int) -> int:
+    """ParameterError when it is none."""
+    if isinstance(value, str) and not value.isdecimal():
+        raise ParameterError(f"{value!r} is not the number of a job")
+    return int(value)
 
 
 def find_all(table: Table[R], names: Iterable[str | int]) -> list[R]:

@@ -51,9 +51,7 @@ class ExportTable:
     def name_of(self, row: ExportRow) -> str:
         return row.node.name
 
-    async def fetch(
-        self, rows: Sequence[ExportRow], needs: frozenset[Need]
-    ) -> Sequence[ExportRow]:
+    async def fetch(self, rows: Sequence[ExportRow], needs: frozenset[Need]) -> Sequence[ExportRow]:
         """One row per export; a node without any keeps its row."""
         told = await self.source.exports(self.config, [row.node for row in rows])
         made: list[ExportRow] = []

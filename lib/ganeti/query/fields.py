@@ -205,6 +205,4 @@ def values_of(fields: Sequence[Field[R]], rows: Iterable[R]) -> Iterator[list[Js
     """Each row as plain values; None where there is none (the older calls)."""
     getters = [one.get for one in fields]
     for row in rows:
-        yield [
-            None if (value := get(row)).__class__ is FieldStatus else value for get in getters
-        ]
+        yield [None if (value := get(row)).__class__ is FieldStatus else value for get in getters]

@@ -42,8 +42,6 @@ class FilterTable:
     def name_of(self, row: JobFilter) -> str:
         return row.uuid
 
-    async def fetch(
-        self, rows: Sequence[JobFilter], needs: frozenset[Need]
-    ) -> Sequence[JobFilter]:
+    async def fetch(self, rows: Sequence[JobFilter], needs: frozenset[Need]) -> Sequence[JobFilter]:
         """Nothing here is live."""
         return rows

@@ -58,6 +58,7 @@ BE_TITLES: Final = {
 
 # Disks and network interfaces by number.
 
+
 def _of_disk(attribute: str) -> Callable[[int], Callable[[InstanceRow], Json]]:
     def of_index(index: int) -> Callable[[InstanceRow], Json]:
         def get(row: InstanceRow) -> Json:
@@ -82,50 +83,39 @@ def _vlan(row: InstanceRow, nic: Nic, params: Mapping[str, Json]) -> Json:
     return params.get("vlan") if params.get("mode") == NicMode.OPENVSWITCH else None
 
 
-NIC_ROWS: Final[list[tuple[str, str, str, str, NicGetter]]] = [
-    # field, list field, title, list's title, getter
-    ("nic.bridge", "nic.bridges", "NicBridge", "NIC_bridges", _bridge),
-    ("nic.ip", "nic.ips", "NicIP", "NIC_IPs", lambda row, nic, params: nic.ip),
-    ("nic.link", "nic.links", "NicLink", "NIC_links", lambda row, nic, params: params.get("link")),
-    ("nic.mac", "nic.macs", "NicMAC", "NIC_MACs", lambda row, nic, params: nic.mac),
-    ("nic.mode", "nic.modes", "NicMode", "NIC_modes", lambda row, nic, params: params.get("mode")),
-    ("nic.name", "nic.names", "NicName", "NIC_Names", lambda row, nic, params: nic.name),
-    ("nic.network", "nic.networks", "NicNetwork", "NIC_networks",
-     lambda row, nic, params: nic.network),
-    ("nic.network.name", "nic.networks.names", "NicNetworkName", "NIC_networks_names",
-     lambda row, nic, params: row.network_name(nic.network)),
-    ("nic.uuid", "nic.uuids", "NicUUID", "NIC_UUIDs", lambda row, nic, params: nic.uuid),
-    ("nic.vlan", "nic.vlans", "NicVLAN", "NIC_VLANs", _vlan),
-]  # fmt: skip
-
-NIC_DOCS: Final = {
-    "nic.bridge": "bridge",
-    "nic.ip": "IP address",
-    "nic.link": "link",
-    "nic.mac": "MAC address",
-    "nic.mode": "mode",
-    "nic.name": "name",
-    "nic.network": "network (uuid)",
-    "nic.network.name": "network (name)",
-    "nic.uuid": "uuid",
-    "nic.vlan": "VLAN, on Open vSwitch",
-}
+def _nic_pattern(
+    name: str, title: str, list_title: str, getter: NicGetter, doc: str
+) -> list[Field[InstanceRow]]:
+    """`name/N` for each interface, and the list of all under the plural of the name."""
+    plural = "nic.networks.names" if name == "nic.network.name" else f"{name}s"
+    return [
+        *indexed(MAX_NICS, lambda n: text(f"{name}/{n}", f"{title}/{n}", _of_nic(getter, n),
+            f"Network interface {n}: {doc}")),
+        other(plural, list_title, _of_nics(getter), f"All network interfaces: {doc}"),
+    ]  # fmt: skip
 
 
 def _nic_fields() -> list[Field[InstanceRow]]:
-    fields: list[Field[InstanceRow]] = []
-    for name, list_name, title, list_title, getter in NIC_ROWS:
-        what = NIC_DOCS[name]
-        fields += indexed(
-            MAX_NICS,
-            lambda n: text(
-                f"{name}/{n}", f"{title}/{n}", _of_nic(getter, n), f"Network interface {n}: {what}"
-            ),
-        )
-        fields.append(
-            other(list_name, list_title, _of_nics(getter), f"All network interfaces: {what}")
-        )
-    return fields
+    return [
+        *_nic_pattern("nic.bridge", "NicBridge", "NIC_bridges", _bridge, "bridge"),
+        *_nic_pattern("nic.ip", "NicIP", "NIC_IPs", lambda row, nic, params: nic.ip,
+            "IP address"),
+        *_nic_pattern("nic.link", "NicLink", "NIC_links",
+            lambda row, nic, params: params.get("link"), "link"),
+        *_nic_pattern("nic.mac", "NicMAC", "NIC_MACs", lambda row, nic, params: nic.mac,
+            "MAC address"),
+        *_nic_pattern("nic.mode", "NicMode", "NIC_modes",
+            lambda row, nic, params: params.get("mode"), "mode"),
+        *_nic_pattern("nic.name", "NicName", "NIC_Names", lambda row, nic, params: nic.name,
+            "name"),
+        *_nic_pattern("nic.network", "NicNetwork", "NIC_networks",
+            lambda row, nic, params: nic.network, "network, by UUID"),
+        *_nic_pattern("nic.network.name", "NicNetworkName", "NIC_networks_names",
+            lambda row, nic, params: row.network_name(nic.network), "network, by name"),
+        *_nic_pattern("nic.uuid", "NicUUID", "NIC_UUIDs", lambda row, nic, params: nic.uuid,
+            "UUID"),
+        *_nic_pattern("nic.vlan", "NicVLAN", "NIC_VLANs", _vlan, "VLAN, on Open vSwitch"),
+    ]  # fmt: skip
 
 
 def _of_nic(getter: NicGetter, index: int) -> Callable[[InstanceRow], Json]:

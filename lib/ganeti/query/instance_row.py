@@ -24,6 +24,7 @@ from ganeti.types import AdminState, AdminStateSource, DiskTemplate, FieldStatus
 
 DRBD_META_MIB: Final = 128  # facts/constants.json, DRBD_META_SIZE
 
+
 @dataclass(slots=True)
 class InstancesLive:
     """What nodes told, for all rows of a table; empty as long as nobody was asked."""
