@@ -104,8 +104,11 @@ class CandidateRule:
         if certificate is None:
             return "a client certificate is needed"
         digest = digest_of(certificate)
-        if digest in self._current():
-            return None
+        try:
+            if digest in self._current():
+                return None
+        except X509CertError as error:  # the node has left its cluster
+            return f"no certificate can be accepted: {error}"
         return f"certificate {digest} is not that of a master candidate"
 
     def _current(self) -> frozenset[str]:
