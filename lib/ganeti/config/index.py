@@ -17,6 +17,7 @@ from immutables import Map
 from ganeti.model.cluster import Cluster
 from ganeti.model.config import ConfigDocument
 from ganeti.model.disk import Disk
+from ganeti.model.fill import secondary_nodes
 from ganeti.model.group import NodeGroup
 from ganeti.model.instance import Instance
 from ganeti.model.network import Network
@@ -145,9 +146,8 @@ def nic_scope(network: str | None, link: object) -> str:
 
 
 def secondaries(instance: Instance, disks: Iterable[Disk]) -> tuple[str, ...]:
-    """The nodes of its disks but the primary, in the order of the disks."""
-    found = dict.fromkeys(node for disk in disks for node in disk_nodes(disk))
-    return tuple(uuid for uuid in found if uuid != instance.primary_node)
+    """The nodes that mirror its disks, in the order of the disks."""
+    return secondary_nodes(instance.primary_node, tuple(disks))
 
 
 def disk_nodes(disk: Disk) -> tuple[str, ...]:

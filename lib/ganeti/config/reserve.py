@@ -1,0 +1,339 @@
+"""What jobs have taken and not yet stored: MACs, addresses, minors, volumes, names, uuids.
+
+A reservation belongs to an owner (a job) and ends with it. Taking something that is stored or
+reserved is a ReservationError; generators try 64 times (facts/config-data.md §7). Ports are no
+reservations: taking one is a change of the configuration at once (`take_port`).
+
+Lives on the loop; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final, Protocol
+
+from ganeti.config.index import nic_scope
+from ganeti.config.snapshot import Snapshot
+from ganeti.config.transaction import Draft
+from ganeti.constants import LAST_DRBD_PORT
+from ganeti.errors import AddressPoolError, ConfigurationError, ReservationError
+from ganeti.model.cluster import Cluster
+from ganeti.model.network import Network
+from ganeti.types import DiskTemplate
+
+TRIES: Final = 64
+SECRET_BYTES: Final = 20
+USED, FREE = "1", "0"
+
+
+class Random(Protocol):
+    """Source of randomness: `random.SystemRandom`, or a seeded one in tests."""
+
+    def getrandbits(self, k: int, /) -> int: ...
+
+
+class Kind(StrEnum):
+    """What can be reserved."""
+
+    MAC = "MAC address"
+    IP = "IP address"
+    MINOR = "DRBD minor"
+    LV = "logical volume"
+    NAME = "name"
+    SECRET = "DRBD secret"
+    UUID = "uuid"
+
+
+class Reservations:
+    """All reservations. `owner` is a job's number as text, or any other name of who holds one."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._taken: dict[tuple[Kind, Hashable], str] = {}
+        self._of: dict[str, dict[tuple[Kind, Hashable], None]] = {}
+        self._addresses: dict[tuple[str, str], tuple[str, bool]] = {}  # → owner, take or give
+
+    # Any kind.
+
+    def reserve(self, owner: str, kind: Kind, what: Hashable) -> None:
+        """ReservationError when somebody (the owner, too) has it reserved."""
+        holder = self._taken.get((kind, what))
+        if holder is not None:
+            raise ReservationError(f"{kind} {_shown(what)} is reserved by {_holder(holder)}")
+        self._taken[kind, what] = owner
+        self._of.setdefault(owner, {})[kind, what] = None
+
+    def is_reserved(self, kind: Kind, what: Hashable) -> bool:
+        return (kind, what) in self._taken
+
+    def held(self, owner: str, kind: Kind) -> list[Hashable]:
+        """In the order in which they were taken."""
+        return [what for one, what in self._of.get(owner, {}) if one == kind]
+
+    def give_back(self, owner: str, kind: Kind, what: Hashable) -> None:
+        """No error when the owner does not have it."""
+        if self._taken.get((kind, what)) == owner:
+            del self._taken[kind, what]
+            del self._of[owner][kind, what]
+
+    def release(self, owner: str) -> None:
+        """The owner holds nothing any more."""
+        for key in self._of.pop(owner, {}):
+            del self._taken[key]
+        for address in [one for one, (who, _) in self._addresses.items() if who == owner]:
+            del self._addresses[address]
+
+    def _generate(
+        self, owner: str, kind: Kind, make: Callable[[], str], taken: Callable[[str], bool]
+    ) -> str:
+        for _ in range(TRIES):
+            made = make()
+            if not taken(made) and not self.is_reserved(kind, made):
+                self.reserve(owner, kind, made)
+                return made
+        raise ConfigurationError(f"no free {kind} found in {TRIES} attempts")
+
+    def _bytes(self, count: int) -> bytes:
+        return self._random.getrandbits(8 * count).to_bytes(count, "big")
+
+    # Names and identities.
+
+    def reserve_name(self, config: Snapshot, owner: str, kind: str, name: str) -> None:
+        """`kind`: instance, node, group or network. ReservationError when the name is in use."""
+        finders: dict[str, Callable[[str], object]] = {
+            "instance": config.find_instance,
+            "node": config.find_node,
+            "group": config.find_group,
+            "network": config.find_network,
+        }
+        found = finders[kind](name)
+        if found is not None and getattr(found, "name", None) == name:
+            raise ReservationError(f"{kind} {name} is already in the configuration")
+        self.reserve(owner, Kind.NAME, (kind, name))
+
+    def unique_id(self, config: Snapshot, owner: str) -> str:
+        """A uuid that nothing has: random, version 4, lower case."""
+
+        def make() -> str:
+            bits = bytearray(self._bytes(16))
+            bits[6] = bits[6] & 0x0F | 0x40
+            bits[8] = bits[8] & 0x3F | 0x80
+            digits = bits.hex()
+            parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+            return "-".join(parts)
+
+        return self._generate(owner, Kind.UUID, make, lambda uuid: _has_uuid(config, uuid))
+
+    # MAC addresses.
+
+    def generate_mac(self, config: Snapshot, owner: str, network: Network | None = None) -> str:
+        """Prefix of the network or else of the cluster, and 3 random bytes."""
+        prefix = (network.mac_prefix if network is not None else None) or config.cluster.mac_prefix
+        return self._generate(
+            owner,
+            Kind.MAC,
+            lambda: f"{prefix}:{self._bytes(3).hex(':')}".lower(),
+            lambda mac: mac in config.index.macs,
+        )
+
+    def reserve_mac(self, config: Snapshot, owner: str, mac: str) -> None:
+        mac = mac.lower()
+        if mac in config.index.macs:
+            raise ReservationError(f"MAC address {mac} is already in use")
+        self.reserve(owner, Kind.MAC, mac)
+
+    # Storage.
+
+    def reserve_lv(self, config: Snapshot, owner: str, name: str) -> None:
+        """`name` is `vg/lv`."""
+        group, _, volume = name.partition("/")
+        if (DiskTemplate.PLAIN.value, group, volume) in config.index.logical_ids:
+            raise ReservationError(f"logical volume {name} is already in use")
+        self.reserve(owner, Kind.LV, name)
+
+    def drbd_secret(self, owner: str) -> str:
+        """40 hex digits."""
+        return self._generate(
+            owner, Kind.SECRET, lambda: self._bytes(SECRET_BYTES).hex(), lambda _: False
+        )
+
+    def take_minors(self, config: Snapshot, owner: str, nodes: Sequence[str]) -> list[int]:
+        """The lowest free minor on each of the nodes (uuids), in their order.
+
+        ReservationError when a node is named twice.
+        """
+        if len(set(nodes)) != len(nodes):
+            raise ReservationError("a node is named twice in a request for DRBD minors")
+        minors = []
+        for node in nodes:
+            minor = 0
+            while (node, minor) in config.index.minors or self.is_reserved(
+                Kind.MINOR, (node, minor)
+            ):
+                minor += 1
+            self.reserve(owner, Kind.MINOR, (node, minor))
+            minors.append(minor)
+        return minors
+
+    def give_minors_back(self, owner: str, minors: Iterable[tuple[str, int]]) -> None:
+        """(node uuid, minor) each; what was stored or never begun."""
+        for minor in minors:
+            self.give_back(owner, Kind.MINOR, minor)
+
+    # Addresses.
+
+    def reserve_nic_ip(self, config: Snapshot, owner: str, link: str | None, ip: str) -> None:
+        """An address outside of any network, unique on its link (None: the default link)."""
+        scope = nic_scope(None, link)
+        if (scope, ip) in config.index.ips:
+            raise ReservationError(f"IP address {ip} is already in use on {scope}")
+        self.reserve(owner, Kind.IP, (scope, ip))
+
+    def reserve_ip(
+        self, config: Snapshot, owner: str, network: Network, ip: str, *, check: bool = True
+    ) -> None:
+        """The address becomes the owner's with `commit_addresses`.
+
+        ReservationError when it is taken; without `check` an address that is only reserved
+        externally passes. AddressPoolError when it is not in the network.
+        """
+        network = config.networks.get(network.uuid, network)
+        state = self._state(network, ip)
+        if state == USED:
+            raise ReservationError(f"IP address {ip} of network {network.name} is already in use")
+        if check and external(network)[position(network, ip)] == USED:
+            raise ReservationError(
+                f"IP address {ip} of network {network.name} is reserved externally"
+            )
+        self._addresses[network.uuid, ip] = (owner, True)
+
+    def release_ip(self, owner: str, network: Network, ip: str) -> None:
+        """The address is free again with `commit_addresses`."""
+        held = self._addresses.get((network.uuid, ip))
+        if held == (owner, True):
+            del self._addresses[network.uuid, ip]
+        else:
+            self._addresses[network.uuid, ip] = (owner, False)
+
+    def generate_ip(self, config: Snapshot, owner: str, network: Network) -> str:
+        """The first free address of the network; AddressPoolError when it is full."""
+        network = config.networks.get(network.uuid, network)
+        for ip in free_addresses(network):
+            if (network.uuid, ip) not in self._addresses:
+                self._addresses[network.uuid, ip] = (owner, True)
+                return ip
+        raise AddressPoolError(f"network {network.name} has no free IP address")
+
+    def _state(self, network: Network, ip: str) -> str:
+        held = self._addresses.get((network.uuid, ip))
+        if held is not None:
+            return USED if held[1] else FREE
+        return internal(network)[position(network, ip)]
+
+    def commit_addresses(self, draft: Draft, owner: str) -> None:
+        """What the owner took and gave back stands in the networks of the draft.
+
+        The reservations stay until `release`; asking again changes nothing.
+        """
+        by_network: dict[str, dict[str, bool]] = {}
+        for (uuid, ip), (who, take) in self._addresses.items():
+            if who == owner:
+                by_network.setdefault(uuid, {})[ip] = take
+        for uuid, changes in by_network.items():
+            network = draft.snapshot.networks.get(uuid)
+            if network is None:
+                raise ConfigurationError(f"network {uuid} does not exist any more")
+            bits = list(internal(network))
+            for ip, take in changes.items():
+                bits[position(network, ip)] = USED if take else FREE
+            draft.update(replace(network, reservations="".join(bits)))
+
+
+# Ports: written at once.
+
+
+def take_port(draft: Draft) -> int:
+    """A port nobody uses: from the pool of returned ones, else above the highest used one.
+
+    ConfigurationError above 14999.
+    """
+    cluster = draft.snapshot.cluster
+    if cluster.tcpudp_port_pool:
+        port, *rest = cluster.tcpudp_port_pool
+        draft.update_cluster(replace(cluster, tcpudp_port_pool=tuple(rest)))
+        return port
+    port = cluster.highest_used_port + 1
+    if port > LAST_DRBD_PORT:
+        raise ConfigurationError(f"no free port: the highest used one is {port - 1}")
+    draft.update_cluster(replace(cluster, highest_used_port=port))
+    return port
+
+
+def return_port(draft: Draft, port: int) -> Cluster:
+    """The port is in the pool, once, and the next one to be taken."""
+    cluster = draft.snapshot.cluster
+    if port in cluster.tcpudp_port_pool:
+        return cluster
+    return draft.update_cluster(
+        replace(cluster, tcpudp_port_pool=(port, *cluster.tcpudp_port_pool))
+    )
+
+
+# The address pool of a network: a text of 0 and 1 per address, index 0 the network address.
+
+
+def position(network: Network, ip: str) -> int:
+    """Index of the address; AddressPoolError when it is not in the network."""
+    try:
+        base = ipaddress.IPv4Network(network.network)
+        address = ipaddress.IPv4Address(ip)
+    except ValueError as error:
+        raise AddressPoolError(f"network {network.name}: {error}") from error
+    if address not in base:
+        raise AddressPoolError(f"IP address {ip} is not in network {network.name} ({base})")
+    return int(address) - int(base.network_address)
+
+
+def internal(network: Network) -> str:
+    """Addresses that instances use."""
+    return network.reservations or FREE * pool_size(network)
+
+
+def external(network: Network) -> str:
+    """Addresses that are reserved by hand."""
+    return network.ext_reservations or FREE * pool_size(network)
+
+
+def pool_size(network: Network) -> int:
+    return ipaddress.IPv4Network(network.network).num_addresses
+
+
+def free_addresses(network: Network) -> Iterator[str]:
+    """In order; found by search in the texts, so that a full /16 costs little."""
+    base = int(ipaddress.IPv4Network(network.network).network_address)
+    used, blocked = internal(network), external(network)
+    index = used.find(FREE)
+    while index >= 0:
+        if blocked[index] == FREE:
+            yield str(ipaddress.IPv4Address(base + index))
+        index = used.find(FREE, index + 1)
+
+
+def _has_uuid(config: Snapshot, uuid: str) -> bool:
+    maps = (config.nodes, config.groups, config.instances, config.disks, config.networks)
+    return (
+        uuid == config.cluster.uuid
+        or any(uuid in things for things in (*maps, config.filters))
+        or uuid in config.index.inner_uuids
+    )
+
+
+def _shown(what: Hashable) -> str:
+    return "/".join(map(str, what)) if isinstance(what, tuple) else str(what)
+
+
+def _holder(owner: str) -> str:
+    return f"job {owner}" if owner.isdigit() else owner
