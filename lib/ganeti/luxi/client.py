@@ -90,8 +90,9 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        is_socket = isinstance(where, (str, os.PathLike))
-        self.path = os.fspath(where if is_socket else where.query_socket)
+        if not isinstance(where, (str, os.PathLike)):
+            where = where.query_socket
+        self.path = os.fspath(where)
         self._on_master = on_master
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s

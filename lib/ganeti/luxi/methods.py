@@ -107,14 +107,9 @@ def _read_action(value: Json) -> Json:
 TEXTS = list_of(STRING)
 JOB_ID = Check("job id", read_job_id)
 NUMBER = Check("number", read_float)
+# External storage is listed by the opcodes OP_QUERY and OP_EXT_STORAGE_DIAGNOSE only.
 WHAT = member(
-    QueryResource,
-    only=[
-        kind
-        for kind in QueryResource
-        # These are asked for by the opcode OP_QUERY: facts/query_fields.json.
-        if kind not in (QueryResource.CLUSTER, QueryResource.EXTSTORAGE, QueryResource.OS)
-    ],
+    QueryResource, only=[kind for kind in QueryResource if kind != QueryResource.EXTSTORAGE]
 )
 FILTER = Check("filter", _read_filter)
 NEW_JOB = list_of(Check("opcode", lambda value: _read_opcode(value, needs_reason=True)))

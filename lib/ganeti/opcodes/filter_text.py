@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganeti.errors import Code, OpPrereqError, QueryFilterParseError
+from ganeti.opcodes.checks import shown
 from ganeti.opcodes.filter import (
     And,
     Compare,
@@ -117,8 +118,9 @@ class _Parser:
         start = self.text.rfind("\n", 0, at) + 1
         end = self.text.find("\n", at)
         line = self.text[start : end if end >= 0 else len(self.text)].replace("\t", " ")
-        details = [line, " " * (at - start) + "^", f"{expected} is expected (column {at + 1})"]
-        return QueryFilterParseError("the filter can't be understood", details)
+        wish = f"{expected} is expected at column {at - start + 1}"
+        details = [line, " " * (at - start) + "^", wish]
+        return QueryFilterParseError(f"filter {shown(self.text)}: {wish}", details)
 
     # Rules.
 
