@@ -35,6 +35,16 @@ class Random(Protocol):
     def getrandbits(self, k: int, /) -> int: ...
 
 
+def random_uuid(random: Random) -> str:
+    """Version 4, lower case."""
+    digits = f"{random.getrandbits(128):032x}"
+    variant = "89ab"[int(digits[16], 16) % 4]
+    parts = (
+        digits[:8], digits[8:12], f"4{digits[13:16]}", f"{variant}{digits[17:20]}", digits[20:]
+    )  # fmt: skip
+    return "-".join(parts)
+
+
 class Kind(StrEnum):
     """What can be reserved."""
 
@@ -116,16 +126,12 @@ class Reservations:
 
     def unique_id(self, config: Snapshot, owner: str) -> str:
         """A uuid that nothing has: random, version 4, lower case."""
-
-        def make() -> str:
-            bits = bytearray(self._bytes(16))
-            bits[6] = bits[6] & 0x0F | 0x40
-            bits[8] = bits[8] & 0x3F | 0x80
-            digits = bits.hex()
-            parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-            return "-".join(parts)
-
-        return self._generate(owner, Kind.UUID, make, lambda uuid: _has_uuid(config, uuid))
+        return self._generate(
+            owner,
+            Kind.UUID,
+            lambda: random_uuid(self._random),
+            lambda uuid: _has_uuid(config, uuid),
+        )
 
     # MAC addresses.
 

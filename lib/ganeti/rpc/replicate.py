@@ -288,6 +288,11 @@ class ReplicatedJournal:
         return future
 
     @property
+    def records(self) -> int:
+        """How many records were appended to this object and have not failed."""
+        return self._records
+
+    @property
     def size(self) -> int:
         """Bytes of the local file."""
         return self._progress.local

@@ -1,0 +1,196 @@
+"""Bringing the configuration to the other nodes.
+
+Changes reach the master candidates through the journal. This is for the rest: `config.data` for
+candidates whose copy is behind, and the ssconf files for all online nodes, when the computed set
+has changed. Failures are logged only; who failed gets the next version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from ganeti.config.checkpoint import Saved
+from ganeti.config.snapshot import Snapshot
+from ganeti.errors import ConfigurationError, GenericError
+from ganeti.model.node import Node
+from ganeti.model.ssconf import ssconf_values
+from ganeti.rpc import calls
+from ganeti.rpc.base import Call, Outcome, P, R, Target
+from ganeti.rpc.calls import JournalState
+from ganeti.rpc.replicate import JournalRpc, Offloader, send_file
+from ganeti.utils.files import Disk
+from ganeti.version import RELEASE
+
+logger = logging.getLogger(__name__)
+
+CONFIG_DATA = "config.data"
+
+
+class FanOutRpc(JournalRpc, Protocol):
+    """The part of the RPC client that distribution needs."""
+
+    async def all(
+        self, nodes: Sequence[Target], call: Call[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> dict[str, Outcome[R]]: ...
+
+
+def ssconf_of(snapshot: Snapshot) -> dict[str, str]:
+    return ssconf_values(
+        snapshot.cluster,
+        snapshot.nodes.values(),
+        snapshot.groups.values(),
+        snapshot.instances.values(),
+        snapshot.networks.values(),
+        release=RELEASE,
+    )
+
+
+class Distributor:
+    """Lives on the loop. One piece of work at a time for each of the two parts; what comes
+    meanwhile is done together afterwards."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        disk: Disk,
+        rpc: FanOutRpc,
+        offload: Offloader,
+        target_of: Callable[[Node], Target],
+        generation: Callable[[], str],
+    ) -> None:
+        self._path = path
+        self._disk = disk
+        self._rpc = rpc
+        self._offload = offload
+        self._target_of = target_of
+        self._generation = generation
+        self._saved: Saved | None = None
+        self._has: dict[str, int] = {}  # node uuid → checksum of its config.data
+        self._sending: dict[str, asyncio.Lock] = {}
+        self._followers: Sequence[Target] = ()
+        self._parts: tuple[object, ...] = ()  # what the last ssconf set was computed from
+        self._values: dict[str, str] = {}
+        self._ssconf: asyncio.Task[None] | None = None
+        self._next: Snapshot | None = None
+        self._push: asyncio.Task[None] | None = None
+
+    # config.data.
+
+    def set_followers(self, targets: Sequence[Target]) -> None:
+        self._followers = tuple(targets)
+        known = {target.uuid for target in targets}
+        self._has = {uuid: crc for uuid, crc in self._has.items() if uuid in known}
+
+    def saved(self, saved: Saved) -> None:
+        """The local file was written anew."""
+        self._saved = saved
+
+    async def ensure(self, target: Target) -> None:
+        """The candidate has our config.data; OSError or GenericError when it can't be brought."""
+        async with self._sending.setdefault(target.uuid, asyncio.Lock()):
+            saved = self._saved
+            if saved is None or self._has.get(target.uuid) == saved.crc:
+                return
+            if target.uuid not in self._has:
+                outcome = await self._rpc.ask(target, calls.journal_state, CONFIG_DATA, True)
+                state = outcome.get("journal_state")
+                if state.size == saved.size and state.crc == saved.crc:
+                    self._has[target.uuid] = saved.crc
+                    return
+            data = await self._offload(lambda: self._disk.read(self._path))
+            self._has.pop(target.uuid, None)
+            answer = await send_file(self._rpc, target, CONFIG_DATA, self._generation(), data)
+            problem = answer.refused if isinstance(answer, JournalState) else answer
+            if problem:
+                raise ConfigurationError(f"node {target.name}: config.data: {problem}")
+            self._has[target.uuid] = saved.crc
+
+    def push_soon(self) -> None:
+        """All candidates get the file, in the background."""
+        if self._push is None or self._push.done():
+            self._push = asyncio.get_running_loop().create_task(self._push_all())
+
+    async def _push_all(self) -> None:
+        while True:
+            saved = self._saved
+            await self.push()
+            if saved is self._saved:
+                return
+
+    async def push(self) -> None:
+        """Every candidate that can be reached has the file as it was when this was called."""
+        results = await asyncio.gather(*(self._try(target) for target in self._followers))
+        for target, problem in zip(self._followers, results):
+            if problem:
+                logger.warning("config.data was not brought to node %s: %s", target.name, problem)
+
+    async def _try(self, target: Target) -> str:
+        try:
+            await self.ensure(target)
+        except (OSError, GenericError) as error:
+            return str(error)
+        return ""
+
+    # ssconf.
+
+    def changed(self, snapshot: Snapshot) -> None:
+        """A new snapshot is durable. Costs nothing unless something of ssconf may have changed."""
+        parts = (
+            snapshot.cluster,
+            snapshot.nodes,
+            snapshot.groups,
+            snapshot.networks,
+            snapshot.index.instance_names,
+        )
+        if len(self._parts) == len(parts) and all(a is b for a, b in zip(parts, self._parts)):
+            return
+        self._parts = parts
+        self._next = snapshot
+        if self._ssconf is None or self._ssconf.done():
+            self._ssconf = asyncio.get_running_loop().create_task(self._write_ssconf())
+
+    async def _write_ssconf(self) -> None:
+        while self._next is not None:
+            snapshot, self._next = self._next, None
+            try:
+                values = await self._offload(partial(ssconf_of, snapshot))
+            except ConfigurationError as error:
+                logger.error("ssconf files can't be computed: %s", error)
+                continue
+            if values == self._values:
+                continue
+            self._values = values
+            targets = [self._target_of(node) for node in snapshot.online_nodes()]
+            outcomes = await self._rpc.all(targets, calls.write_ssconf_files, values)
+            for outcome in outcomes.values():
+                if outcome.error is not None:
+                    logger.warning(
+                        "ssconf files were not written on node %s: %s",
+                        outcome.node.name,
+                        outcome.error,
+                    )
+
+    # Waiting and ending.
+
+    async def flush(self) -> None:
+        """Candidates have the file and nodes the ssconf files, or a failure was logged."""
+        await self.push()
+        await _done(self._push)
+        await _done(self._ssconf)
+
+    async def stop(self) -> None:
+        tasks = [task for task in (self._push, self._ssconf) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _done(task: Awaitable[None] | None) -> None:
+    if task is not None:
+        await task

@@ -1,0 +1,335 @@
+"""The configuration of the cluster as the master daemon holds it.
+
+A change is: build the next snapshot on the newest pending one, append it to the journal, wait until
+it is durable, make it visible. Changes that arrive together share an append; if it fails, all
+that build on it fail. `config.data` follows (config/checkpoint.py), copies follow
+(config/distribute.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from ganeti.config.check import check_document
+from ganeti.config.checkpoint import CheckpointSettings, DocumentWriter, Saved, Schedule
+from ganeti.config.distribute import Distributor, FanOutRpc
+from ganeti.config.journal import replay, serial_of, to_record
+from ganeti.config.reserve import Random, Reservations, random_uuid
+from ganeti.config.snapshot import Snapshot
+from ganeti.config.transaction import Draft
+from ganeti.config.upgrade import open_document
+from ganeti.errors import ConfigurationError, GenericError
+from ganeti.model.config import ConfigDocument
+from ganeti.model.node import Node
+from ganeti.paths import Paths
+from ganeti.rpc.base import Target
+from ganeti.rpc.recover import fetch_newest
+from ganeti.rpc.replicate import Offloader, ReplicatedJournal, ReplicationSettings, in_thread
+from ganeti.utils.files import Disk, Owner
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+JOURNAL_NAME = "config"
+
+
+def target_of(node: Node) -> Target:
+    return Target(node.uuid, node.name, node.primary_ip, offline=node.offline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Limits of the parts."""
+
+    replication: ReplicationSettings = field(default_factory=ReplicationSettings)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A snapshot whose record is on its way. `number`: of the record in the journal object."""
+
+    number: int
+    made: Snapshot
+
+
+class ConfigStore:
+    """Lives on one loop; `commit`, `start`, `stop` and `flush` are called there.
+
+    `snapshot` is the newest durable configuration, `newest` may hold changes that are on their way.
+    `on_change` is called with every newly durable snapshot, `on_degraded` as in ReplicatedJournal.
+    """
+
+    snapshot: Snapshot
+    newest: Snapshot
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        disk: Disk,
+        rpc: FanOutRpc,
+        now: Callable[[], float],
+        random: Random,
+        owner: Owner | None = None,
+        settings: StoreSettings | None = None,
+        offload: Offloader = in_thread,
+        target_of: Callable[[Node], Target] = target_of,
+        on_change: Callable[[Snapshot], None] = lambda snapshot: None,
+        on_degraded: Callable[[bool, str], None] = lambda degraded, reason: None,
+    ) -> None:
+        settings = settings or StoreSettings()
+        self.reservations = Reservations(random)
+        self.problems: list[str] = []  # of the document as it was loaded
+        self._paths = paths
+        self._disk = disk
+        self._rpc = rpc
+        self._now = now
+        self._random = random
+        self._offload = offload
+        self._target_of = target_of
+        self._on_change = on_change
+        self._checkpoint_settings = settings.checkpoint
+        self.distributor = Distributor(
+            paths.config_data,
+            disk=disk,
+            rpc=rpc,
+            offload=offload,
+            target_of=target_of,
+            generation=lambda: str(self.journal.generation),
+        )
+        self.journal = ReplicatedJournal(
+            JOURNAL_NAME,
+            paths.config_journal,
+            disk=disk,
+            rpc=rpc,
+            identity=f"{random.getrandbits(64):016x}",
+            owner=owner,
+            settings=settings.replication,
+            offload=offload,
+            on_degraded=on_degraded,
+            on_failure=self._forget_failed,
+            before_replace=self.distributor.ensure,
+        )
+        self._writer = DocumentWriter(disk, paths.config_data, owner)
+        self._pending: deque[Pending] = deque()
+        self._records: deque[tuple[int, int, bytes]] = deque()  # number, serial, record
+        self._last: asyncio.Future[bool] | None = None
+        self._saved = Saved(0, 0, 0)
+        self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._schedule = Schedule(settings.checkpoint)
+        self._keeper: asyncio.Task[None] | None = None
+        self._open = False
+
+    @property
+    def degraded(self) -> bool:
+        """No majority of the candidates has the newest changes."""
+        return self.journal.degraded
+
+    # Beginning and ending.
+
+    async def start(self, *, takeover: bool = False) -> None:
+        """The configuration is loaded and takes changes.
+
+        `takeover`: this node was not the master before; the newest copy among the candidates
+        that answer is fetched first. Raises ConfigurationError, naming file and place, when a
+        file is missing or damaged (it is kept), ConfigVersionMismatch, or OSError.
+        """
+        document = await self._load()
+        if takeover:
+            targets = self._followers_of(Snapshot.of(document))
+            files = (self._paths.config_journal, self._paths.config_data)
+            source = await fetch_newest(
+                self._rpc, JOURNAL_NAME, targets, self._disk, files, self._offload
+            )
+            if source is not None:
+                logger.info("configuration: the newest copy was fetched from node %s", source)
+                document = await self._load()
+        self.snapshot = self.newest = Snapshot.of(document)
+        self.problems = check_document(self.snapshot)
+        for problem in self.problems:
+            logger.warning("configuration: %s", problem)
+        self._set_followers(self.snapshot)
+        self._note_saved(await self._offload(lambda: self._writer.write(self.snapshot)))
+        await self.journal.begin(self._base())
+        self._open = True
+        self._keeper = asyncio.get_running_loop().create_task(self._keep())
+        self.distributor.push_soon()
+        self.distributor.changed(self.snapshot)
+
+    async def _load(self) -> ConfigDocument:
+        path = self._paths.config_data
+
+        def read() -> bytes:
+            try:
+                return self._disk.read(path)
+            except FileNotFoundError:
+                raise ConfigurationError(f"{path} does not exist") from None
+
+        data = await self._offload(read)
+        contents = await self.journal.load()
+        opened = open_document(
+            data, str(path), new_uuid=lambda: random_uuid(self._random), now=self._now()
+        )
+        if contents is not None and contents.records:
+            where = str(self._paths.config_journal)
+            document = replay(opened.document, contents.records, where)
+            if document.serial_no > serial_of(contents.records[-1], where):
+                logger.warning(
+                    "%s is older than %s and is not used", self._paths.config_journal, path
+                )
+            return document
+        if not opened.changed:
+            return opened.document
+        now = self._now()
+        return replace(opened.document, serial_no=opened.document.serial_no + 1, mtime=now)
+
+    async def stop(self) -> None:
+        """No more changes; all is durable, the file is written and the journal empty."""
+        self._open = False
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            await self.journal.settled()
+            try:
+                await self._checkpoint(rotate=True)
+                await self.distributor.flush()
+            except (OSError, GenericError) as error:
+                logger.error("configuration: the last write of the file failed: %s", error)
+        await self.distributor.stop()
+        await self.journal.stop()
+
+    # Changing.
+
+    async def commit(self, transaction: Callable[[Draft], T]) -> T:
+        """What `transaction` did to its draft is durable (or the journal is degraded).
+
+        It runs at once, on the loop, and must only compute. What it raises, and what `finish`
+        refuses, leaves everything as it was. OSError or ConfigurationError from the journal: the
+        change did not happen.
+        """
+        if not self._open:
+            raise ConfigurationError("the configuration takes no changes: it is not open")
+        draft = Draft(self.newest, self._now())
+        result = transaction(draft)
+        made, delta = draft.finish()
+        if delta is None:
+            if self._last is not None and not self._last.done():
+                await asyncio.shield(self._last)  # what the transaction saw must be durable
+            return result
+        record = to_record(delta)
+        future = self.journal.append(record)
+        if not future.done():
+            pending = Pending(self.journal.records, made)
+            self.newest = made
+            self._pending.append(pending)
+            self._records.append((pending.number, made.serial_no, record))
+            self._last = future
+            future.add_done_callback(self._publish)
+        await asyncio.shield(future)
+        return result
+
+    def _publish(self, future: asyncio.Future[bool]) -> None:
+        """Called in the order of the records; failed ones were forgotten before."""
+        if future.cancelled() or future.exception() is not None:
+            return
+        before = self.snapshot
+        self.snapshot = made = self._pending.popleft().made
+        if made.nodes is not before.nodes or made.cluster is not before.cluster:
+            self._set_followers(made)
+        self._schedule.last_change = asyncio.get_running_loop().time()
+        self._wake.set()
+        self.distributor.changed(made)
+        self._on_change(made)
+
+    def _forget_failed(self, error: Exception) -> None:
+        """The journal has lost the records behind its count: nothing may build on them."""
+        written = self.journal.records
+        while self._pending and self._pending[-1].number > written:
+            self._pending.pop()
+        while self._records and self._records[-1][0] > written:
+            self._records.pop()
+        self.newest = self._pending[-1].made if self._pending else self.snapshot
+
+    def _set_followers(self, snapshot: Snapshot) -> None:
+        targets = self._followers_of(snapshot)
+        self.distributor.set_followers(targets)
+        self.journal.set_followers(targets)
+
+    def _followers_of(self, snapshot: Snapshot) -> list[Target]:
+        master = snapshot.cluster.master_node
+        return [self._target_of(node) for node in snapshot.candidates() if node.uuid != master]
+
+    # The file.
+
+    async def _keep(self) -> None:
+        """Write the file whenever it is due, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self.snapshot.serial_no > self._saved.serial_no:
+                wait = self._schedule.due_at(self._saved.size, self.journal.size) - loop.time()
+                if wait > 0:
+                    await self._sleep(wait)
+                    continue
+                limit = self._schedule.journal_limit(self._saved.size)
+                rotate = self.journal.size > limit
+                try:
+                    await self._checkpoint(rotate=rotate)
+                except (OSError, GenericError) as error:
+                    logger.error("config.data could not be written: %s", error)
+                    self._schedule.wrote(loop.time(), loop.time(), failed=True)
+                else:
+                    small = self._saved.size < self._checkpoint_settings.small_bytes
+                    if small and not rotate:
+                        self.distributor.push_soon()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Until then, or until something changes that may make it earlier or later."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    async def _checkpoint(self, *, rotate: bool) -> None:
+        """The file holds the newest durable snapshot; with `rotate` the journal begins anew."""
+        async with self._writing:
+            loop = asyncio.get_running_loop()
+            snapshot, began = self.snapshot, loop.time()
+            if snapshot.serial_no > self._saved.serial_no:
+                saved = await self._offload(lambda: self._writer.write(snapshot))
+                self._schedule.wrote(began, loop.time())
+                self._note_saved(saved)
+            if rotate:
+                await self.distributor.push()
+                await self.journal.begin(self._base(), self._carried)
+
+    def _note_saved(self, saved: Saved) -> None:
+        self._saved = saved
+        self.distributor.saved(saved)
+        while self._records and self._records[0][1] <= saved.serial_no:
+            self._records.popleft()
+
+    def _base(self) -> dict[str, object]:
+        return {"serial_no": self._saved.serial_no, "crc": self._saved.crc}
+
+    def _carried(self, written: int) -> Iterable[bytes]:
+        """Records behind the file that a new generation of the journal begins with."""
+        return [record for number, _, record in self._records if number <= written]
+
+    async def flush(self) -> None:
+        """The file, its copies on the candidates and the ssconf files are as new as `snapshot`.
+
+        What can't be reached is logged; only a failure of the own disk raises OSError.
+        """
+        await self._checkpoint(rotate=False)
+        await self.distributor.flush()
