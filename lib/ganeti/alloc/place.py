@@ -27,7 +27,7 @@ from ganeti.model.ipolicy import violations
 from ganeti.types import AllocPolicy, DiskTemplate
 
 FIRST_ROUND: Final = 48
-"""Nodes that are tried as primary and as secondary at first; all others only if none of them fit."""
+"""Nodes tried as primary and as secondary at first; the others only if none of them fit."""
 
 
 class Refusal(StrEnum):
@@ -131,6 +131,8 @@ def _place_in_group(
     members = cluster.members(group.uuid)
     spread = Spread(members)
     names = [node.name for node in members if within is None or node.name in within]
+    if len(names) < instance.required_nodes:
+        return Placement(refused=Counter(["too few usable nodes"]))
     if instance.required_nodes == 1:
         found = _best(cluster, group, (_on(instance, name) for name in names), refused, spread)
     else:
