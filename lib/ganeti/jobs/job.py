@@ -92,8 +92,16 @@ class OpEntry:
 
     @property
     def depends(self) -> Sequence[tuple[int, Sequence[str]]]:
-        """Job numbers with the ends that are wanted of them; no ends: any."""
-        return self.input.get("depends") or ()
+        """Job numbers with the ends that are wanted of them; no ends: any.
+
+        What has another form in a stored opcode is left out: such an opcode can't be loaded.
+        """
+        found = []
+        for one in self.input.get("depends") or ():
+            match one:
+                case [int(number), [*ends]]:
+                    found.append((number, ends))
+        return found
 
     def forget_opcode(self) -> None:
         """The opcode has ended: what was only needed to run it is let go."""

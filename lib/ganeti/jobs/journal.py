@@ -48,10 +48,11 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class Prioritized:
-    """Opcodes that neither run nor have ended got a priority."""
+    """Opcodes that neither run nor have ended got a priority; with `index` only that one."""
 
     id: int
     priority: int
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,8 @@ def apply_to_job(job: Job, record: JobRecord) -> None:
         case Logged(_, index, entries):
             job.ops[index].log.extend(entries)
             job.log_serial = max(job.log_serial, entries[-1][0])
-        case Prioritized(_, priority):
-            for op in job.ops:
+        case Prioritized(_, priority, only):
+            for op in job.ops if only is None else [job.ops[only]]:
                 if not op.is_final and op.status is not OpStatus.RUNNING:
                     op.priority = priority
         case UndoAdded(_, index, step):

@@ -1,0 +1,162 @@
+"""Job files follow the jobs: here, and then on the candidates.
+
+An ended job's file is written at once, another one when the job has rested for a second. When
+the journal has grown and the files have everything, it begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from ganeti.errors import GenericError
+from ganeti.jobs.recorder import Journal, Recorder
+from ganeti.jobs.replicate import JobFileReplicator
+from ganeti.jobs.store import SERIAL, JobStore, job_file_name
+
+logger = logging.getLogger(__name__)
+
+REST_S = 1.0
+COLLECT_S = 0.05  # jobs that end within this time are written together
+RETRY_S = 5.0
+JOURNAL_BYTES = 1 << 20
+FILES_AT_ONCE = 64  # contents in memory at the same time
+
+
+class Keeper:
+    """Writes what `changed` names. One background task."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        recorder: Recorder,
+        journal: Journal,
+        replicator: JobFileReplicator | None,
+        *,
+        rest_s: float = REST_S,
+        journal_bytes: int = JOURNAL_BYTES,
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._journal = journal
+        self._replicator = replicator
+        self._rest_s = rest_s
+        self._journal_bytes = journal_bytes
+        self._due: dict[int, float] = {}  # number → when to write it
+        self._serial = -1  # as it stands in the file
+        self.unmoved: set[int] = set()  # archived, the file not moved yet
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def changed(self, numbers: Iterable[int]) -> None:
+        """These jobs are not what their files say."""
+        now = asyncio.get_running_loop().time()
+        by_id = self._recorder.jobs.by_id
+        for number in numbers:
+            job = by_id.get(number)
+            if job is not None:
+                self._due[number] = now + (COLLECT_S if job.is_final else self._rest_s)
+        if self._due:
+            self._wake.set()
+
+    async def write(self, numbers: Iterable[int]) -> None:
+        """The files of these jobs, as far as they are due, are on disk. OSError."""
+        async with self._turn:
+            wanted = [number for number in numbers if number in self._due]
+            for begin in range(0, len(wanted), FILES_AT_ONCE):
+                await self._write_some(wanted[begin : begin + FILES_AT_ONCE])
+
+    async def move_to_archive(self, numbers: Iterable[int]) -> None:
+        """The files of archived jobs lie in the archive, those of former tries too. OSError."""
+        self.unmoved.update(numbers)
+        todo = sorted(self.unmoved)
+        async with self._turn:
+            await asyncio.to_thread(self._store.archive, todo)
+        for number in todo:
+            self._due.pop(number, None)
+        self.unmoved.difference_update(todo)
+        if self._replicator is not None:
+            self._replicator.archived(todo)
+            self._wake.set()
+
+    async def renew_journal(self) -> None:
+        """Files have everything that is visible, and the journal begins anew. OSError."""
+        jobs = self._recorder.jobs
+        await self.write(list(self._due))
+        async with self._turn:
+            if any(n in jobs.by_id and jobs.by_id[n].is_final for n in self._due):
+                return  # another one has ended meanwhile; it comes at the next occasion
+            await self._recorder.renew({"serial": jobs.serial}, self.unmoved)
+
+    async def stop(self) -> None:
+        """All files are written; the journal holds nothing else."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            await self.renew_journal()
+        except (OSError, GenericError) as error:
+            logger.error("job files are not all written: %s; the journal has the rest", error)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wait_until_due()
+            try:
+                await self._write_due()
+                if self._replicator is not None:
+                    await self._replicator.flush()
+                if self._journal.size > self._journal_bytes:
+                    await self.renew_journal()
+            except (OSError, GenericError) as error:
+                logger.error("job files can't be written: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _wait_until_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            wait_s = min(self._due.values()) - loop.time() if self._due else None
+            if wait_s is not None and wait_s <= 0:
+                return
+            try:
+                # Not at each of hundreds of changes per second: the soonest is in COLLECT_S.
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
+            if not self._due:
+                return  # something for the candidates
+            await asyncio.sleep(COLLECT_S)
+
+    async def _write_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        await self.write([number for number, due in self._due.items() if due <= now])
+
+    async def _write_some(self, numbers: list[int]) -> None:
+        jobs = self._recorder.jobs
+        serial = jobs.serial
+        contents = {n: jobs.by_id[n].encode() for n in numbers if n in jobs.by_id}
+        due = {number: self._due.pop(number) for number in numbers}
+
+        def write() -> None:
+            if serial != self._serial:
+                self._store.write_serial(serial)
+            for number, content in contents.items():
+                self._store.write(number, content)
+
+        try:
+            await asyncio.to_thread(write)
+        except OSError:
+            self._due = {**due, **self._due}
+            raise
+        names = [job_file_name(number) for number in contents]
+        if serial != self._serial:
+            self._serial = serial
+            names.append(SERIAL)
+        if self._replicator is not None:
+            self._replicator.changed(names)
