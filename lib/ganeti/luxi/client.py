@@ -107,6 +107,10 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def connect(self) -> None:
+        """Connect now and not at the first call, to find out whether a master is there."""
+        self._connected()
+
     def close(self) -> None:
         """Close the connection; the next call makes a new one."""
         if self._socket is not None:
