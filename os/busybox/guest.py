@@ -107,7 +107,7 @@ def write_tree(root: Path, values: Mapping[str, str]) -> None:
         (root / name).symlink_to(target)
     for source, target in (
         ("guest-init", "sbin/init"),
-        ("guest-ping", "sbin/ping"),
+        ("guest-shell", "etc/shell"),
         ("guest-power-button", "etc/acpi/PWRF/00000080"),
     ):
         shutil.copy(HERE / source, root / target)

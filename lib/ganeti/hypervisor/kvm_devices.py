@@ -182,8 +182,10 @@ def disk_argv(guest: GuestDisk, hvparams: Mapping[str, Json], is_block: bool) ->
         device = ",".join(["ide-hd", *more])
     else:
         device = _device(info, *more)
+    discard = str(hvparams.get("disk_discard") or "default")
     blockdev = [
-        *("driver=raw", f"node-name={name}", f"discard={hvparams['disk_discard']}"),
+        *("driver=raw", f"node-name={name}"),
+        *([f"discard={discard}"] if discard != "default" else []),  # QEMU's own choice
         *(f"cache.direct={direct}", f"cache.no-flush={no_flush}"),
         *_backend(guest, str(hvparams.get("disk_aio") or "threads"), is_block),
         "auto-read-only=off",
