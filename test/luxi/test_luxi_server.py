@@ -295,6 +295,36 @@ def test_a_path_longer_than_a_socket_name_works(tmp_path: Path) -> None:
     run(deep, scene)
 
 
+def form(answers: bytes) -> list[Any]:
+    """Of each answer: whether it succeeded, and which kind of error it is."""
+    found = []
+    for answer in answers.removesuffix(b"(closed)").split(b"\x03")[:-1]:
+        value = json.loads(answer)
+        result = value["result"]
+        kind = result[0] if isinstance(result, list) else type(result).__name__
+        found.append((value["success"], None if value["success"] else kind))
+    return found
+
+
+def test_recorded_connections_go_the_same_way(tmp_path: Path, samples: Path) -> None:
+    lines = (samples / "luxi" / "connection.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+
+    async def replay(path: Path, steps: list[dict[str, Any]]) -> None:
+        sent = [step["send"].encode("latin-1") for step in steps]
+        received = await talk(path, *sent)
+        recorded = "".join(step.get("recv", "") for step in steps).encode()
+        assert form(received) == form(recorded), steps
+        assert received.endswith(b"(closed)") == any(step.get("closed") for step in steps)
+
+    async def scene(path: Path, server: LuxiServer) -> None:
+        for record in records:
+            await replay(path, record["steps"])
+
+    assert len(records) > 10
+    run(tmp_path, scene)
+
+
 # The client.
 
 

@@ -121,7 +121,11 @@ class Client:
         """The result of a method; raises the error that the master answers."""
         request = protocol.encode_request(method, list(args), LUXI_VERSION)
         answer = self._exchange(request, RECONNECTS if method in READ_ONLY else 0)
-        return protocol.decode_answer(answer, version=LUXI_VERSION)
+        try:
+            return protocol.decode_answer(answer, version=LUXI_VERSION)
+        except ProtocolError:
+            self.close()  # the master does the same after a request that it can't understand
+            raise
 
     def _exchange(self, request: bytes, retries: int) -> bytes:
         """Send the request, wait for the answer; again on a new connection when one breaks.
