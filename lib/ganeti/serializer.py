@@ -313,7 +313,8 @@ def _read_none(value: Json) -> None:
 
 def _read_float(value: Json) -> float:
     if value.__class__ is float:
-        return value  # type: ignore[no-any-return]
+        number: float = value
+        return number
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _Mismatch(f"a number is expected, not {_shown(value)}")
     return float(value)

@@ -152,7 +152,7 @@ def test_the_template_follows_from_the_disks() -> None:
 
 def large_document(instances: int) -> dict[str, Any]:
     """The two-node example with many copies of its instance, two disks and two NICs each."""
-    raw = facts("config-data")[EXAMPLES[1]]
+    raw: dict[str, Any] = facts("config-data")[EXAMPLES[1]]
     instance = next(iter(raw["instances"].values()))
     disk = next(iter(raw["disks"].values()))
     raw["instances"], raw["disks"] = {}, {}
