@@ -1,0 +1,77 @@
+"""The console of an instance: how to get there, from what the master answers.
+
+Kinds and keys: facts/opcodes.json `OP_INSTANCE_CONSOLE`; SSH options: facts/node-behaviour.md §13.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+
+from ganeti.cli.on_nodes import DEFAULT_SSH_PORT, ssh_argv
+from ganeti.cli.run import Run
+from ganeti.constants import EXIT_SUCCESS
+from ganeti.errors import Code, OpExecError, OpPrereqError
+from ganeti.serializer import Json
+
+FIRST_DISPLAY_PORT = 5900
+
+
+def open_console(run: Run, name: str, *, show: bool) -> int:
+    """Print where the console is, or (unless `show`) run it; the exit status."""
+    (cluster_name,) = run.master.call("QueryConfigValues", ["cluster_name"])
+    rows = run.master.call("QueryInstances", [name], ["console", "oper_state"], False)
+    if not rows:
+        raise OpPrereqError(f"Instance {name!r} is not known", Code.NOENT)
+    console, running = rows[0]
+    if not console:
+        why = "its console is not known" if running else "it is not running"
+        raise OpExecError(f"no console for instance {name}: {why}")
+    if console["kind"] != "ssh":
+        run.out(describe(console))
+        return EXIT_SUCCESS
+    argv = console_argv(console, cluster_name, str(run.world.paths.known_hosts))
+    if show:
+        run.out(shlex.join(argv))
+        return EXIT_SUCCESS
+    run.world.stdout.flush()
+    return run_in_terminal(argv)
+
+
+def describe(console: Mapping[str, Json]) -> str:
+    """Where a graphical console listens, or the text in place of a console."""
+    name, host, port = console["instance"], console.get("host"), console.get("port")
+    if console["kind"] == "msg":
+        return str(console["message"])
+    if console["kind"] == "spice":
+        return f"Instance {name} has SPICE listening on {host}:{port}"
+    display = console.get("display")
+    if display is None:
+        display = int(port or 0) - FIRST_DISPLAY_PORT
+    return (
+        f"Instance {name} has VNC listening on {host}:{port} (display {display}),"
+        f" URL <vnc://{host}:{port}/>"
+    )
+
+
+def console_argv(console: Mapping[str, Json], cluster_name: str, known_hosts: str) -> list[str]:
+    """The command that opens a text console on its node."""
+    command = console["command"]
+    remote = shlex.join(command) if isinstance(command, list) else str(command)
+    port = int(console.get("port") or DEFAULT_SSH_PORT)
+    target = f"{console.get('user') or 'root'}@{console['host']}"
+    return [*ssh_argv("ssh", port, cluster_name, known_hosts), "-t", target, remote]
+
+
+def run_in_terminal(argv: list[str]) -> int:
+    """Run a command that has the terminal; 0, or 1 when it fails."""
+    import subprocess
+
+    try:
+        ended = subprocess.run(argv, env=os.environ, check=False)
+    except OSError as error:
+        raise OpExecError(f"{argv[0]}: {error.strerror}") from error
+    if ended.returncode:
+        raise OpExecError(f"{argv[0]} ended with exit code {ended.returncode}")
+    return EXIT_SUCCESS

@@ -1,0 +1,97 @@
+"""gnt-node add: the part that runs here, on the master, before the job.
+
+Source: facts/cli-behaviour.md §12, facts/master.md.
+"""
+
+from __future__ import annotations
+
+from ganeti.cli.failure import Refused
+from ganeti.cli.run import Run
+from ganeti.errors import Code, OpPrereqError, ResolverError
+
+DEFAULT_SSH_PORT = 22
+
+
+def add_node(run: Run) -> None:
+    """Set the machine up and submit the job; Refused when it is (or is not) configured already."""
+    from ganeti.master.join import join_node
+    from ganeti.opcodes.node import OpNodeAdd
+
+    wanted = run.options
+    name = full_name(run, run.names[0])
+    known = _known(run, name)
+    if wanted.readd and known is None:
+        raise Refused(f"Node {name} is not in the cluster; leave out --readd to add it")
+    if not wanted.readd and known is not None:
+        raise Refused(f"Node {name} is in the cluster already; bring it back with --readd")
+    for flag, given in (
+        ("--force-join", wanted.force_join),
+        ("--no-node-setup", not wanted.node_setup),
+    ):
+        if given:
+            run.err(f"Warning: {flag} has no effect any more")
+    secondary, port = known or (wanted.secondary_ip, _ssh_port(run))
+    modify, key_type, key_bits = run.master.call(
+        "QueryConfigValues", ["modify_ssh_setup", "ssh_key_type", "ssh_key_bits"]
+    )
+    join_node(
+        run.world.paths,
+        name,
+        modify_ssh_setup=bool(modify),
+        ssh_key_type=key_type or "rsa",
+        ssh_key_bits=int(key_bits or 2048),
+        ssh_port=port,
+        check_host_key=wanted.ssh_key_check,
+        ask_password=None,
+        say=run.err if wanted.verbose else lambda text: None,
+    )
+    run.submit(
+        OpNodeAdd(
+            node_name=name,
+            secondary_ip=secondary,
+            readd=wanted.readd,
+            group=wanted.nodegroup,
+            vm_capable=wanted.vm_capable,
+            master_capable=wanted.master_capable,
+            ndparams=wanted.ndparams,
+            hv_state=dict(wanted.hv_state) or None,
+            disk_state=dict(wanted.disk_state) or None,
+            node_setup=True,
+        )
+    )
+
+
+def full_name(run: Run, name: str) -> str:
+    """The full name that the resolver gives; OpPrereqError RESOLVER when it gives none."""
+    from ganeti.utils import net
+
+    try:
+        return net.resolve(run.world.paths, name).name
+    except ResolverError as error:
+        raise OpPrereqError(
+            f"the name {name} does not resolve: {error.args[2]}", Code.RESOLVER
+        ) from error
+
+
+def _known(run: Run, name: str) -> tuple[str, int] | None:
+    """Secondary address and SSH port of the node if it is configured."""
+    rows = run.master.call("QueryNodes", [], ["name", "sip", "ndparams"], False)
+    for known, secondary, ndparams in rows:
+        if known == name:
+            return secondary, int((ndparams or {}).get("ssh_port", DEFAULT_SSH_PORT))
+    return None
+
+
+def _ssh_port(run: Run) -> int:
+    """The new node's SSH port: its own parameter, or that of its group."""
+    own = (run.options.ndparams or {}).get("ssh_port")
+    if own is not None:
+        try:
+            return int(own)
+        except (TypeError, ValueError):
+            raise OpPrereqError(f"ssh_port: {own!r} is not a port", Code.INVAL) from None
+    groups = [run.options.nodegroup] if run.options.nodegroup else []
+    rows = run.master.call("QueryGroups", groups, ["name", "ndparams"], False)
+    if not rows:
+        raise OpPrereqError(f"Node group {groups[0]!r} is not known", Code.NOENT)
+    return int((rows[0][1] or {}).get("ssh_port", DEFAULT_SSH_PORT))

@@ -1,0 +1,124 @@
+"""gnt-cluster command and copyfile: the same on many nodes, over the system's ssh.
+
+Source: facts/cli-behaviour.md §8 and §10; SSH options: facts/node-behaviour.md §13.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from ganeti.cli.run import Run
+from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
+from ganeti.errors import Code, OpPrereqError
+from ganeti.serializer import Json
+
+LINE = "-" * 48
+DEFAULT_SSH_PORT = 22
+CONNECT_TIMEOUT_S = 10
+
+
+class Node:
+    """A node to go to."""
+
+    __slots__ = ("address", "name", "port")
+
+    def __init__(self, name: str, address: str, port: int) -> None:
+        self.name = name
+        self.address = address
+        self.port = port
+
+
+def run_everywhere(run: Run) -> None:
+    """Run the command on each node, the master last, and show output and exit code."""
+    cluster_name, master = run.master.call("QueryConfigValues", ["cluster_name", "master_node"])
+    nodes = online_nodes(run, secondary=False)
+    nodes.sort(key=lambda node: node.name == master)
+    command = " ".join(run.names)
+    for node in nodes:
+        argv = ssh_argv("ssh", node.port, cluster_name, str(run.world.paths.known_hosts))
+        output, status = execute([*argv, f"root@{node.address}", command])
+        if status == 0 and run.options.failure_only:
+            continue
+        run.out(LINE)
+        if run.options.show_machine_names:
+            for line in output.splitlines():
+                run.out(f"{node.name}: {line}")
+        else:
+            run.out(f"node: {node.name}")
+            run.out(output)
+        run.out(f"return code = {status}")
+
+
+def copy_everywhere(run: Run) -> int:
+    """Copy the file to the same place on each node but this one; 1 if that failed somewhere."""
+    path = os.path.abspath(run.names[0])
+    if not os.path.exists(path):
+        raise OpPrereqError(f"{path}: no such file", Code.INVAL)
+    (cluster_name,) = run.master.call("QueryConfigValues", ["cluster_name"])
+    status = EXIT_SUCCESS
+    for node in online_nodes(run, secondary=run.options.use_replication_network):
+        if node.name == run.world.hostname:
+            continue
+        argv = ssh_argv("scp", node.port, cluster_name, str(run.world.paths.known_hosts))
+        output, code = execute([*argv, "-p", path, f"root@{node.address}:{path}"])
+        if code:
+            run.err(f"Copying {path} to node {node.name} failed: {output.strip() or code}")
+            status = EXIT_FAILURE
+    return status
+
+
+def online_nodes(run: Run, *, secondary: bool) -> list[Node]:
+    """The nodes that -n and -g choose; offline ones are left out, with a note."""
+    names = run.options.nodes
+    wanted: Json = ["|", *(["==", "name", name] for name in names)] if names else None
+    if run.options.nodegroup:
+        group = run.options.nodegroup
+        in_group: Json = ["|", ["==", "group", group], ["==", "group.uuid", group]]
+        wanted = ["&", wanted, in_group] if wanted else in_group
+    fields = ["name", "offline", "pip", "sip", "ndp/ssh_port"]
+    rows = [
+        [value for _, value in row]
+        for row in run.master.call("Query", "node", fields, wanted)["data"]
+    ]
+    skipped = [name for name, offline, *_ in rows if offline]
+    if skipped:
+        run.err(f"Note: skipping offline node(s): {', '.join(skipped)}")
+    return [
+        Node(name, sip if secondary else name, int(port or DEFAULT_SSH_PORT))
+        for name, offline, _, sip, port in rows
+        if not offline
+    ]
+
+
+def ssh_argv(program: str, port: int, cluster_name: str, known_hosts: str) -> list[str]:
+    """ssh or scp with the cluster's host key and no questions."""
+    settings = [
+        "EscapeChar=none",
+        "HashKnownHosts=no",
+        f"GlobalKnownHostsFile={known_hosts}",
+        "UserKnownHostsFile=/dev/null",
+        "CheckHostIp=no",
+        f"ConnectTimeout={CONNECT_TIMEOUT_S}",
+        f"HostKeyAlias={cluster_name}",
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        f"Port={port}",
+    ]
+    return [program, "-q", *(f"-o{setting}" for setting in settings)]
+
+
+def execute(argv: Sequence[str]) -> tuple[str, int]:
+    """What the command printed on both streams, and its exit code."""
+    try:
+        ended = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    except OSError as error:
+        return f"{argv[0]}: {error.strerror}\n", EXIT_FAILURE
+    return ended.stdout.decode(errors="replace"), ended.returncode
