@@ -1,0 +1,66 @@
+"""The call table against the facts."""
+
+from __future__ import annotations
+
+from conftest import facts
+from ganeti.node.daemon import load_served
+from ganeti.rpc import calls  # noqa: F401
+from ganeti.rpc.base import CALLS, SERVED
+
+OURS = {"journal_append", "journal_state", "journal_read", "journal_replace"}
+
+# May only become shorter.
+UNSERVED = set(
+    """
+    bdev_sizes blockdev_addchildren blockdev_convert blockdev_image blockdev_pause_resume_sync
+    blockdev_removechildren drbd_attach_net drbd_disconnect_net drbd_helper drbd_needs_activation
+    drbd_wait_sync export_info export_list export_remove export_start extstorage_diagnose
+    finalize_export hotplug_device hotplug_supported impexp_abort impexp_cleanup impexp_status
+    import_start instance_metadata_modify lv_list node_configure_ovs node_ensure_daemon
+    node_powercycle node_ssh_key_add node_ssh_key_remove node_ssh_keys_renew node_volumes
+    os_export resize_disk storage_execute storage_modify vg_list x509_cert_create x509_cert_remove
+    """.split()
+)
+
+
+def rows() -> dict[str, dict[str, object]]:
+    return {row["call"]: row for row in facts("node-rpc")["calls"]}
+
+
+def test_every_call_of_the_facts_is_declared() -> None:
+    assert set(CALLS) - OURS == set(rows())
+
+
+def test_arguments_stand_in_wire_order() -> None:
+    for name, row in rows().items():
+        wanted = [argument["name"] for argument in row["args"]]  # type: ignore[attr-defined]
+        assert list(CALLS[name].codec.names) == wanted, name
+
+
+def test_time_limits_are_those_of_the_facts() -> None:
+    for name, row in rows().items():
+        if name != "test_delay":
+            assert CALLS[name].timeout_s == row["timeout_s"], name
+    assert CALLS["test_delay"].deadline_s((2.5,)) == 7
+
+
+def test_calls_to_offline_nodes_are_those_of_the_facts() -> None:
+    wanted = {name for name, row in rows().items() if row.get("accepts_offline_node")}
+    assert {name for name, call in CALLS.items() if call.offline_too} == wanted
+
+
+def test_every_call_has_a_codec() -> None:
+    for call in CALLS.values():
+        assert call.codec.names is not None
+
+
+def test_no_served_function_is_without_a_declaration() -> None:
+    load_served()
+    assert set(SERVED) <= set(CALLS)
+
+
+def test_unserved_calls_are_known_and_become_fewer() -> None:
+    load_served()
+    later = {"later"} if "instance_start" not in SERVED else set()
+    if not later:  # the drivers' calls are there
+        assert set(CALLS) - set(SERVED) <= UNSERVED
