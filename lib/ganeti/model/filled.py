@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ganeti.model.disk import Disk
@@ -33,11 +32,3 @@ class FilledInstance(Instance):
 
     def hvparam(self, name: str) -> Json:
         return self.hvparams[name]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneOffParams:
-    """Parameters of one start only, above everything the configuration says."""
-
-    hvparams: Mapping[str, Json]
-    beparams: Mapping[str, Json]

@@ -210,12 +210,3 @@ class HookResult(NamedTuple):
     script: str  # path relative to the hooks directory
     status: int
     output: str
-
-
-class AllocatorOutcome(NamedTuple):
-    """Answer of iallocator_runner: exit status word, output, error text."""
-
-    status: int
-    stdout: str
-    stderr: str
-    fail_text: str
