@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from conftest import facts
-
 from ganeti.query.engine import FIELDS, query_fields
 from ganeti.types import QueryResource
 

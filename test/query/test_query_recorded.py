@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from fakes.live_data import FakeCluster
-
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import GenericError, ParseError, encode_error
 from ganeti.jobs.job import decode_job
