@@ -37,15 +37,23 @@ class JumpingClock:
 
 
 @functools.cache
-def server_pair(label: str = "ours", days: int = 365) -> x509.Pair:
-    """A cluster's certificate; another label is another cluster. Made once per test run."""
-    return x509.make_server(time.time(), days=days)
+def _server_pair(label: str) -> x509.Pair:
+    return x509.make_server(time.time(), days=365)
 
 
 @functools.cache
-def client_pair(name: str, label: str = "ours", days: int = 365) -> x509.Pair:
+def _client_pair(name: str, label: str) -> x509.Pair:
+    return x509.make_client(name, _server_pair(label), time.time(), days=365)
+
+
+def server_pair(label: str = "ours") -> x509.Pair:
+    """A cluster's certificate; another label is another cluster. Made once per test run."""
+    return _server_pair(label)
+
+
+def client_pair(name: str, label: str = "ours") -> x509.Pair:
     """A node's certificate, signed by its cluster's."""
-    return x509.make_client(name, server_pair(label), time.time(), days=days)
+    return _client_pair(name, label)
 
 
 def a_root(root: Path, name: str = MASTER, *, label: str = "ours", client: bool = True) -> Paths:

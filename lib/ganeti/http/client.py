@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
 
@@ -99,7 +100,11 @@ class HttpClient:
 def _connect_text(place: str, port: int, error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return _tls_text(error)
-    return f"can't connect to {place}:{port}: {error.strerror or error}"
+    number = error.errno or 0
+    reason = error.strerror or str(error)
+    if number > 0:  # getaddrinfo has negative numbers of its own
+        reason = os.strerror(number)
+    return f"can't connect to {place}:{port}: {reason}"
 
 
 def _lost_text(error: Exception) -> str:

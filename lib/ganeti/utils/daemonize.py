@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import logging
 import os
+import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 UMASK = 0o077
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4  # mlockall(2)
 _TEXT_LIMIT = 4096
+# struct flock: type, whence, start, length, pid. The lock belongs to the open file and so, unlike
+# that of lockf(3), does not end when the daemon reads its own pid file; lockf of others does see it.
+_WHOLE_FILE = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def daemon_parser(program: str, description: str, *, network: bool) -> argparse.ArgumentParser:
@@ -60,7 +64,7 @@ class PidFile:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         file = os.fdopen(fd, "r+")
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except OSError as error:
             holder = file.read().strip() or "another process"
             file.close()

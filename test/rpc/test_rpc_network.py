@@ -1,0 +1,326 @@
+"""Client and node daemon over real TLS on loopback: who is let in, and what failures say."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from fakes.nodes import (
+    MASTER,
+    RunningNode,
+    a_client,
+    a_root,
+    allow_candidates,
+    client_pair,
+    server_pair,
+    start_node,
+)
+from ganeti.errors import OpExecError
+from ganeti.http.client import HttpAnswer, Unreachable
+from ganeti.http.server import loop_factory
+from ganeti.paths import Paths
+from ganeti.rpc import calls
+from ganeti.rpc.base import Outcome, Target
+from ganeti.rpc.client import RpcClient, read_answer
+from ganeti.utils import x509
+from ganeti.version import CONFIG_VERSION
+
+NODE = Target("u", "node9.example.com", "127.0.0.1")
+
+
+def on_loop(work: Callable[[], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(30):
+            await work()
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main())
+
+
+def version_asked_by(paths: Paths, root: Path, before: Callable[[RunningNode], None]) -> str | int:
+    """What a client with the certificates of `paths` gets from a node: a version or an error."""
+    got: list[Outcome[int]] = []
+
+    async def work() -> None:
+        node = await start_node(root)
+        before(node)
+        client = a_client(paths)
+        got.append(await client.ask(node.target, calls.version))
+        await client.close()
+        await node.stop()
+
+    on_loop(work)
+    return got[0].value if got[0].value is not None else str(got[0].error)
+
+
+def test_a_master_candidate_is_answered(tmp_path: Path) -> None:
+    paths = a_root(tmp_path / "master")
+    assert version_asked_by(paths, tmp_path / "node", lambda node: None) == CONFIG_VERSION
+
+
+def test_another_clusters_certificate_is_refused(tmp_path: Path) -> None:
+    paths = a_root(tmp_path / "stranger", label="theirs")
+    text = str(version_asked_by(paths, tmp_path / "node", lambda node: None))
+    assert "certificate is not accepted" in text
+
+
+def test_a_foreign_client_certificate_is_refused_by_the_node(tmp_path: Path) -> None:
+    paths = a_root(tmp_path / "stranger")
+    paths.client_pem.write_bytes(client_pair("x", "theirs").pem())
+    text = str(version_asked_by(paths, tmp_path / "node", lambda node: None))
+    assert text.startswith("TLS: ") or "closed the connection" in text
+
+
+def test_an_expired_certificate_is_refused(tmp_path: Path) -> None:
+    paths = a_root(tmp_path / "late")
+    expired = x509.make_client("late", server_pair(), time.time() - 2 * 86400, days=1)
+    paths.client_pem.write_bytes(expired.pem())
+    text = str(version_asked_by(paths, tmp_path / "node", lambda node: None))
+    assert text.startswith("TLS: ") or "closed the connection" in text
+
+
+def test_an_expired_server_certificate_is_refused_by_the_client(tmp_path: Path) -> None:
+    old = x509.make_server(time.time() - 2 * 86400, days=1)
+    paths = a_root(tmp_path / "node")
+    paths.server_pem.write_bytes(old.pem())
+    paths.client_pem.write_bytes(x509.make_client("x", old, time.time()).pem())
+    other = a_root(tmp_path / "other")
+    other.server_pem.write_bytes(old.pem())
+
+    async def work() -> None:
+        from ganeti.node.context import NodeSettings
+        from ganeti.node.daemon import NodeDaemon
+
+        daemon = NodeDaemon(NodeSettings(paths=other, hostname="x", bind="127.0.0.1", port=0))
+        await daemon.start()
+        client = a_client(paths)
+        target = Target("u", "x", "127.0.0.1", port=daemon.port)
+        outcome = await client.ask(target, calls.version)
+        assert outcome.error == "its certificate is not accepted: certificate has expired"
+        await client.close()
+        await daemon.stop()
+
+    on_loop(work)
+
+
+def test_a_node_that_is_no_candidate_is_refused_with_its_digest(tmp_path: Path) -> None:
+    paths = a_root(tmp_path / "plain", "node3.example.com")
+    text = version_asked_by(paths, tmp_path / "node", lambda node: None)
+    digest = client_pair("node3.example.com").digest
+    assert text == f"certificate {digest} is not that of a master candidate"
+
+
+def test_a_new_candidate_is_let_in_without_a_restart(tmp_path: Path) -> None:
+    paths = a_root(tmp_path / "plain", "node3.example.com")
+
+    def promote(node: RunningNode) -> None:
+        allow_candidates(node.paths, client_pair(MASTER), client_pair("node3.example.com"))
+
+    assert version_asked_by(paths, tmp_path / "node", promote) == CONFIG_VERSION
+
+
+def test_a_demoted_candidate_loses_its_kept_connection(tmp_path: Path) -> None:
+    async def work() -> None:
+        node = await start_node(tmp_path / "node")
+        client = a_client(a_root(tmp_path / "master"))
+        assert await client.one(node.target, calls.version) == CONFIG_VERSION
+        allow_candidates(node.paths, client_pair("node2.example.com"))
+        with pytest.raises(OpExecError, match="not that of a master candidate"):
+            await client.one(node.target, calls.version)
+        await client.close()
+        await node.stop()
+
+    on_loop(work)
+
+
+@pytest.mark.parametrize("file", ["absent", "empty"])
+def test_without_candidates_only_the_server_certificate_is_let_in(
+    tmp_path: Path, file: str
+) -> None:
+    def forget(node: RunningNode) -> None:
+        place = node.paths.ssconf("master_candidates_certs")
+        place.unlink() if file == "absent" else place.write_text("")
+
+    first = a_root(tmp_path / "first", client=False)
+    assert version_asked_by(first, tmp_path / "node", forget) == CONFIG_VERSION
+    other = a_root(tmp_path / "other")
+    assert "not that of a master candidate" in str(
+        version_asked_by(other, tmp_path / "node", forget)
+    )
+
+
+def test_one_connection_carries_many_calls(tmp_path: Path) -> None:
+    async def work() -> None:
+        node = await start_node(tmp_path / "node")
+        client = a_client(a_root(tmp_path / "master"))
+        for _ in range(20):
+            await client.one(node.target, calls.version)
+        assert node.daemon._server is not None
+        assert len(node.daemon._server.connections) == 1
+        await client.close()
+        await node.stop()
+
+    on_loop(work)
+
+
+def test_a_failing_call_names_call_and_node(tmp_path: Path) -> None:
+    async def work() -> None:
+        node = await start_node(tmp_path / "node")
+        client = a_client(a_root(tmp_path / "master"))
+        with pytest.raises(OpExecError, match=f"test_delay: node {MASTER}: duration -1 s"):
+            await client.one(node.target, calls.test_delay, -1.0)
+        outcomes = await client.each({node.target: (-2.0,)}, calls.test_delay)
+        assert "duration -2 s" in str(outcomes[node.target.uuid].error)
+        await client.close()
+        await node.stop()
+
+    on_loop(work)
+
+
+def test_an_offline_node_is_not_called(tmp_path: Path) -> None:
+    async def work() -> None:
+        client = a_client(a_root(tmp_path / "master"))
+        target = Target("u", "n", "192.0.2.1", offline=True)
+        outcome = await client.ask(target, calls.get_watcher_pause)
+        assert (outcome.error, outcome.offline) == ("Node is marked offline", True)
+        await client.close()
+
+    on_loop(work)
+
+
+def test_a_node_where_nothing_listens_fails_at_once_and_is_tried_again(tmp_path: Path) -> None:
+    async def work() -> None:
+        client = a_client(a_root(tmp_path / "master"))
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            target = Target("u", "n", "127.0.0.1", port=unused.getsockname()[1])
+            for _ in range(3):
+                outcome = await client.ask(target, calls.get_watcher_pause)
+                assert "Connection refused" in str(outcome.error)
+        await client.close()
+
+    on_loop(work)
+
+
+def test_a_hanging_node_costs_its_time_once(tmp_path: Path) -> None:
+    """It accepts and never says a word: the TLS handshake runs into the connect timeout."""
+
+    async def work() -> None:
+        client = a_client(a_root(tmp_path / "master"), connect_s=1.2)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            target = Target("u", "n", "127.0.0.1", port=silent.getsockname()[1])
+            began = time.monotonic()
+            first = await client.ask(target, calls.get_watcher_pause)
+            took = time.monotonic() - began
+            second = await client.ask(target, calls.get_watcher_pause)
+        assert "can't connect" in str(first.error) and 1.0 < took < 5
+        assert "not tried again for" in str(second.error)
+        assert time.monotonic() - began < took + 0.5
+        await client.close()
+
+    on_loop(work)
+
+
+def test_a_fan_out_has_one_outcome_per_node_whatever_happens(tmp_path: Path) -> None:
+    async def work() -> None:
+        nodes = [await start_node(tmp_path / f"n{i}", f"n{i}.example.com") for i in range(3)]
+        for node in nodes:
+            allow_candidates(node.paths, client_pair(MASTER))
+        dead = Target("dead", "dead", "127.0.0.1", port=1)
+        offline = Target("off", "off", "127.0.0.1", offline=True)
+        client = a_client(a_root(tmp_path / "master"))
+        targets = [*(node.target for node in nodes), dead, offline]
+        outcomes = await client.all(targets, calls.get_watcher_pause)
+        assert set(outcomes) == {target.uuid for target in targets}
+        assert [outcomes[target.uuid].ok for target in targets] == [True] * 3 + [False] * 2
+        await client.close()
+        for node in nodes:
+            await node.stop()
+
+    on_loop(work)
+
+
+def test_long_calls_do_not_hold_up_the_loop(tmp_path: Path) -> None:
+    async def work() -> None:
+        node = await start_node(tmp_path / "node")
+        release = threading.Event()
+        node.daemon.node.clock = BlockingClock(release)
+        client = a_client(a_root(tmp_path / "master"))
+        long = asyncio.create_task(client.ask(node.target, calls.test_delay, 1.0))
+        assert await client.one(node.target, calls.version) == CONFIG_VERSION
+        assert not long.done()
+        release.set()
+        assert (await long).ok
+        await client.close()
+        await node.stop()
+
+    on_loop(work)
+
+
+class BlockingClock:
+    def __init__(self, release: threading.Event) -> None:
+        self.release = release
+
+    def now(self) -> float:
+        return 0.0
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        assert self.release.wait(20)
+
+
+class ScriptedTransport:
+    """A network in memory that gives the same answer to everything."""
+
+    def __init__(self, answer: HttpAnswer | Unreachable) -> None:
+        self.answer = answer
+        self.running = self.most = 0
+
+    async def post(self, node: Target, call: str, body: bytes, timeout_s: float) -> HttpAnswer:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0)
+        self.running -= 1
+        if isinstance(self.answer, Unreachable):
+            raise self.answer
+        return self.answer
+
+    async def close(self) -> None:
+        pass
+
+
+def test_a_fan_out_is_bounded() -> None:
+    transport = ScriptedTransport(HttpAnswer(200, b"[true, 1]"))
+    targets = [Target(str(i), str(i), "x") for i in range(200)]
+    client = RpcClient(transport, fan_out=10)
+    outcomes = asyncio.run(client.all(targets, calls.version))
+    assert len(outcomes) == 200 and transport.most == 10
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"{}", "invalid result type: dict"),
+        (b"[true]", "invalid result length: 1"),
+        (b'[false, ""]', "No error information"),
+        (b"[false, null]", "No error information"),
+        (b'[false, "full"]', "full"),
+        (b'[false, ["OpPrereqError", ["no such disk", "unknown_entity"]]]', "no such disk"),
+        (b'[true, "x"]', "answer of version: a whole number is expected, not 'x'"),
+        (b"<html>", "answer of version is not JSON: Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_what_an_answer_means(body: bytes, error: str) -> None:
+    assert read_answer(NODE, calls.version, HttpAnswer(200, body)).error == error
+
+
+def test_an_answer_with_another_status_is_an_error_with_its_body() -> None:
+    assert read_answer(NODE, calls.version, HttpAnswer(403, b"go away\n")).error == "go away"
+    assert read_answer(NODE, calls.version, HttpAnswer(500, b"")).error == "HTTP status 500"
