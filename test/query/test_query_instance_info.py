@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import facts
 from ganeti.config.snapshot import Snapshot
 from ganeti.model.config import ConfigDocument
 from ganeti.model.report import BlockDeviceStatus

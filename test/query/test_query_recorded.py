@@ -13,6 +13,7 @@ from fakes.live_data import FakeCluster
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import GenericError, ParseError, encode_error
 from ganeti.jobs.job import decode_job
+from ganeti.luxi.methods import read_arguments
 from ganeti.model.config import ConfigDocument
 from ganeti.model.report import HypervisorNodeInfo, RunningInfo, StorageInfo
 from ganeti.query.answer import Answer
@@ -89,7 +90,7 @@ def records(samples: Path, name: str) -> Iterator[tuple[str, Any, Any]]:
 
 def ask(cluster: FakeCluster, method: str, args: Any) -> Any:
     async def run() -> Any:
-        result = await METHODS[method](cluster.engine, args)
+        result = await METHODS[method](cluster.engine, *read_arguments(method, args))
         if not isinstance(result, Answer):
             return result
         pieces = b"".join([piece async for piece in result.pieces()])
@@ -157,6 +158,8 @@ def test_calls_are_answered_or_refused_as_recorded(
             continue  # 3.0.2 answers the rows of a node asked for by name twice
         if method == "QueryConfigValues" and args in ([["drain_flag"]], [["watcher_pause"]]):
             continue  # after it had been changed
+        if method == "QueryConfigValues" and args == ["cluster_name"]:
+            continue  # the form of 2.5 and older, which 3.0 refuses, is understood
         compared += 1
         check_one(cluster, method, args, answer)
     assert compared > 10

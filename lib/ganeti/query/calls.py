@@ -1,72 +1,57 @@
-"""The query calls of LUXI: arguments in, answer out (facts/luxi.json, `methods`).
+"""The query calls of LUXI, and what refuses them (facts/luxi.json, `methods`).
 
-Arguments of a wrong number or type are ParseError: to a client they are a request that can't be
-read, which is another answer than a refused one.
+Arguments have been read by then (luxi/methods.py): right number, right types.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
-from ganeti.errors import Code, GenericError, OpPrereqError, ParseError
+from ganeti.errors import Code, GenericError, OpPrereqError
 from ganeti.model.cluster import Cluster
 from ganeti.model.group import NodeGroup
 from ganeti.model.instance import Instance
 from ganeti.model.network import Network
 from ganeti.model.node import Node
-from ganeti.opcodes import filter as language
-from ganeti.opcodes.checks import Mismatch
+from ganeti.opcodes.filter import from_json
 from ganeti.query.answer import Answer
 from ganeti.query.cluster import cluster_info, config_values
 from ganeti.query.engine import QueryEngine, query_fields
 from ganeti.serializer import Json
 from ganeti.types import QueryResource, TagKind
 
-E = TypeVar("E", QueryResource, TagKind)
+T = TypeVar("T")
 
 Result: TypeAlias = Answer[Any] | Json
-"""A long answer that is to be read in pieces, or a short value."""
+"""A table that may be long, or a short value."""
 
-OVER_LUXI: Final = frozenset(
-    {
-        QueryResource.EXPORT,
-        QueryResource.FILTER,
-        QueryResource.GROUP,
-        QueryResource.INSTANCE,
-        QueryResource.JOB,
-        QueryResource.LOCK,
-        QueryResource.NETWORK,
-        QueryResource.NODE,
-    }
+BY_OPCODE_ONLY: Final = frozenset(
+    {QueryResource.CLUSTER, QueryResource.EXTSTORAGE, QueryResource.OS}
 )
-"""The others are listed by opcodes only (query_fields.json, `resources_by_transport`)."""
+"""Not listed here but by OP_QUERY and its kin (query_fields.json, `resources_by_transport`)."""
 
 
-async def query(engine: QueryEngine, args: Sequence[Json]) -> Result:
-    what, fields, tree = _some(args, 3)
-    return await engine.query(_luxi_resource(what, "Query"), _texts(fields), _filter(tree))
+async def query(engine: QueryEngine, what: str, fields: Sequence[str], qfilter: Json) -> Result:
+    return await engine.query(_resource("Query", what), fields, from_json(qfilter))
 
 
-async def fields(engine: QueryEngine, args: Sequence[Json]) -> Result:
-    what, names = _some(args, 2)
-    wanted = None if names is None else _texts(names)
-    return query_fields(_luxi_resource(what, "QueryFields"), wanted)
+async def fields(engine: QueryEngine, what: str, names: Sequence[str] | None) -> Result:
+    return query_fields(_resource("QueryFields", what), names)
 
 
 def _objects(what: QueryResource) -> Handler:
-    async def handler(engine: QueryEngine, args: Sequence[Json]) -> Result:
-        names, wanted, use_locking = _some(args, 3)
-        found = _texts(names), _texts(wanted)
+    async def handler(
+        engine: QueryEngine, names: Sequence[str], wanted: Sequence[str], use_locking: bool
+    ) -> Result:
         _refuse_locking(use_locking)
-        return await engine.older(what, *found)
+        return await engine.older(what, names, wanted)
 
     return handler
 
 
-async def exports(engine: QueryEngine, args: Sequence[Json]) -> Result:
-    names, use_locking = _some(args, 2)
-    nodes = _texts(names)
+async def exports(engine: QueryEngine, nodes: Sequence[str], use_locking: bool) -> Result:
+    """Rows `[node, export]`; unlike 3.0.2 once each when nodes are asked for by name."""
     _refuse_locking(use_locking)
     config = engine.config()
     for name in nodes:
@@ -74,35 +59,29 @@ async def exports(engine: QueryEngine, args: Sequence[Json]) -> Result:
     return await engine.older(QueryResource.EXPORT, nodes, ["node", "export"])
 
 
-async def jobs(engine: QueryEngine, args: Sequence[Json]) -> Result:
-    ids, wanted = _some(args, 2)
-    numbers = [_job_id(one) for one in _list(ids or [])]
-    return await engine.older(QueryResource.JOB, numbers, _texts(wanted))
+async def jobs(engine: QueryEngine, ids: Sequence[int] | None, wanted: Sequence[str]) -> Result:
+    return await engine.older(QueryResource.JOB, ids or [], wanted)
 
 
-async def filters(engine: QueryEngine, args: Sequence[Json]) -> Result:
-    uuids, wanted = _some(args, 2)
-    return await engine.older(QueryResource.FILTER, _texts(uuids or []), _texts(wanted))
+async def filters(
+    engine: QueryEngine, uuids: Sequence[str] | None, wanted: Sequence[str]
+) -> Result:
+    return await engine.older(QueryResource.FILTER, uuids or [], wanted)
 
 
-async def cluster(engine: QueryEngine, args: Sequence[Json]) -> Result:
-    """Arguments are not looked at."""
+async def cluster(engine: QueryEngine, *ignored: Json) -> Result:
     return cluster_info(engine.config(), engine.state)
 
 
-async def values(engine: QueryEngine, args: Sequence[Json]) -> Result:
-    (names,) = _some(args, 1)
-    return config_values(engine.config(), engine.state, _texts(names))
+async def values(engine: QueryEngine, names: Sequence[str]) -> Result:
+    return config_values(engine.config(), engine.state, names)
 
 
-async def tags(engine: QueryEngine, args: Sequence[Json]) -> Result:
-    kind, name = _some(args, 2)
-    if not isinstance(name, str):
-        raise ParseError(f"a name is expected, not {name!r}")
-    return sorted(_tagged(engine, _enum(TagKind, kind), name).tags)
+async def tags(engine: QueryEngine, kind: str, name: str) -> Result:
+    return sorted(_tagged(engine, TagKind(kind), name).tags)
 
 
-Handler: TypeAlias = Callable[[QueryEngine, Sequence[Json]], Awaitable[Result]]
+Handler: TypeAlias = Callable[..., Awaitable[Result]]
 
 METHODS: Final[Mapping[str, Handler]] = {
     "Query": query,
@@ -118,72 +97,30 @@ METHODS: Final[Mapping[str, Handler]] = {
     "QueryConfigValues": values,
     "QueryTags": tags,
 }
-"""Every query call by its name."""
+"""Every query call by its name; `METHODS[name](engine, *arguments)`."""
 
 
-def _some(args: Sequence[Json], count: int) -> Sequence[Json]:
-    if not isinstance(args, (list, tuple)) or len(args) != count:
-        raise ParseError(f"a list of {count} arguments is expected, not {args!r}")
-    return args
+async def serve(
+    engine: QueryEngine, method: str, arguments: Sequence[Json]
+) -> Json | AsyncIterator[bytes]:
+    """The result as the LUXI server takes it: a value, or its JSON text in pieces."""
+    result = await METHODS[method](engine, *arguments)
+    return result.pieces() if isinstance(result, Answer) else result
 
 
-def _list(value: Json) -> Sequence[Json]:
-    if not isinstance(value, (list, tuple)):
-        raise ParseError(f"a list is expected, not {value!r}")
-    return value
-
-
-def _texts(value: Json) -> list[str]:
-    texts = list(_list(value))
-    for one in texts:
-        if not isinstance(one, str):
-            raise ParseError(f"a list of texts is expected, not {value!r}")
-    return texts
-
-
-def _job_id(value: Json) -> int:
-    match value:
-        case bool():
-            pass
-        case int() if value > 0:
-            return value
-        case str() if value.isdecimal() and int(value) > 0:
-            return int(value)
-    raise ParseError(f"{value!r} is not the number of a job")
-
-
-def _enum(kind: type[E], value: Json) -> E:
-    try:
-        return kind(value)
-    except ValueError:
-        raise ParseError(f"one of {', '.join(kind)} is expected, not {value!r}") from None
-
-
-def _luxi_resource(value: Json, method: str) -> QueryResource:
-    what = _enum(QueryResource, value)
-    if what not in OVER_LUXI:
+def _resource(method: str, what: str) -> QueryResource:
+    resource = QueryResource(what)
+    if resource in BY_OPCODE_ONLY:
         raise GenericError(f"{method} {what!s} is not supported here; submit an opcode for it")
-    return what
+    return resource
 
 
-def _filter(value: Json) -> language.Filter | None:
-    try:
-        return language.from_json(value)
-    except Mismatch as error:
-        raise ParseError(f"filter: {error.fact}") from error
-
-
-def _refuse_locking(use_locking: Json) -> None:
-    if not isinstance(use_locking, bool):
-        raise ParseError(f"true or false is expected, not {use_locking!r}")
+def _refuse_locking(use_locking: bool) -> None:
     if use_locking:
         raise OpPrereqError("Sync queries are not allowed", Code.INVAL)
 
 
-Found = TypeVar("Found")
-
-
-def _found(thing: Found | None, noun: str, name: str) -> Found:
+def _found(thing: T | None, noun: str, name: str) -> T:
     if thing is None:
         raise OpPrereqError(f"{noun} name {name} not found", Code.NOENT)
     return thing
