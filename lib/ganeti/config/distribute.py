@@ -176,6 +176,12 @@ class Distributor:
                         outcome.error,
                     )
 
+    def send_again(self, snapshot: Snapshot) -> None:
+        """All online nodes get the ssconf files, even if the set is the one sent last."""
+        self._values = {}
+        self._parts = ()
+        self.changed(snapshot)
+
     # Waiting and ending.
 
     async def flush(self) -> None:

@@ -264,8 +264,7 @@ class ConfigStore:
         self.journal.set_followers(targets)
 
     def _followers_of(self, snapshot: Snapshot) -> list[Target]:
-        master = snapshot.cluster.master_node
-        return [self._target_of(node) for node in snapshot.candidates() if node.uuid != master]
+        return followers_of(snapshot, self._target_of)
 
     # The file.
 
@@ -333,3 +332,11 @@ class ConfigStore:
         """
         await self._checkpoint(rotate=False)
         await self.distributor.flush()
+
+
+def followers_of(
+    snapshot: Snapshot, target_of: Callable[[Node], Target] = target_of
+) -> list[Target]:
+    """The master candidates that journals are replicated to: all but the master."""
+    master = snapshot.cluster.master_node
+    return [target_of(node) for node in snapshot.candidates() if node.uuid != master]

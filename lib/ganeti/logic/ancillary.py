@@ -5,6 +5,9 @@ Source: facts/config-data.md §11.
 
 from __future__ import annotations
 
+import grp
+import pwd
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from ganeti.logic.base import WARNING, Services
 from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc import calls
-from ganeti.rpc.packed import file_to_upload
+from ganeti.rpc.packed import pack
 
 
 def ancillary_files(config: Snapshot, paths: Paths) -> list[Path]:
@@ -45,10 +48,24 @@ def distribute(services: Services, config: Snapshot, nodes: Sequence[Node] | Non
     for path in ancillary_files(config, services.paths):
         if not path.exists():
             continue
-        upload = file_to_upload(path, services.paths.virtual(path))
+        upload = to_upload(path, services.paths)
         for outcome in services.rpc.all(others, calls.upload_file, upload).values():
             if not outcome.ok:
                 services.feedback(
                     f"{WARNING}copy of {path.name} to node {outcome.node.name} failed:"
                     f" {outcome.error}"
                 )
+
+
+def to_upload(path: Path, paths: Paths) -> calls.UploadedFile:
+    """The file in the form of upload_file: path, contents, mode, user, group, times."""
+    status = path.stat()
+    return (
+        paths.virtual(path),
+        pack(path.read_bytes()),
+        stat.S_IMODE(status.st_mode),
+        pwd.getpwuid(status.st_uid).pw_name,
+        grp.getgrgid(status.st_gid).gr_name,
+        status.st_atime,
+        status.st_mtime,
+    )

@@ -18,6 +18,7 @@ from ganeti.config.transaction import Draft
 from ganeti.errors import GenericError
 from ganeti.locking.request import Held, LockRequest
 from ganeti.model.node import Node
+from ganeti.model.report import HookResult
 from ganeti.opcodes.base import Opcode
 from ganeti.paths import Paths
 from ganeti.rpc.base import Call, Outcome
@@ -118,9 +119,6 @@ class Services(Protocol):
     def query_fields(self, what: str, fields: Sequence[str] | None) -> dict[str, Json]:
         """As LUXI's QueryFields."""
 
-    def instance_data(self, names: Sequence[str], static: bool) -> Json:
-        """What `gnt-instance info` shows, by instance name."""
-
     def run_post_hooks(
         self, unit: LogicalUnit[Any, Any], plan: object, nodes: Sequence[str]
     ) -> None:
@@ -192,9 +190,7 @@ class LogicalUnit(Generic[O, Plan]):
         """Do it. What was changed when it raises is undone by the steps in `undo`."""
         raise NotImplementedError
 
-    def after_hooks(
-        self, outcomes: Mapping[str, Outcome[list[tuple[str, int, str]]]], result: Json
-    ) -> Json:
+    def after_hooks(self, outcomes: Mapping[str, Outcome[list[HookResult]]], result: Json) -> Json:
         """The result, once the post hooks have answered (by node uuid)."""
         return result
 

@@ -7,8 +7,8 @@ from ganeti.errors import Code, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit
 from ganeti.logic.registry import implements
+from ganeti.model.master_params import master_params
 from ganeti.model.node import Node
-from ganeti.model.ssconf import master_params
 from ganeti.opcodes.cluster import OpClusterDestroy
 from ganeti.rpc import calls
 from ganeti.serializer import Json

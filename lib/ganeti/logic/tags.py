@@ -70,10 +70,17 @@ def lock_of(thing: Tagged, mode: Mode) -> LockRequest:
 
 
 def store(draft: Draft, thing: Tagged, tags: tuple[str, ...]) -> None:
-    if isinstance(thing, Cluster):
-        draft.update_cluster(replace(draft.snapshot.cluster, tags=tags))
-    else:
-        draft.update(replace(thing, tags=tags))
+    match thing:
+        case Cluster():
+            draft.update_cluster(replace(thing, tags=tags))
+        case Instance():
+            draft.update(replace(thing, tags=tags))
+        case Node():
+            draft.update(replace(thing, tags=tags))
+        case NodeGroup():
+            draft.update(replace(thing, tags=tags))
+        case Network():
+            draft.update(replace(thing, tags=tags))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganeti import constants
+from ganeti.config.distribute import ssconf_of
+from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError
 from ganeti.luxi.client import Client
 from ganeti.master import crypto
 from ganeti.master.new_cluster import Identity, build_document
-from ganeti.model.ssconf import ssconf_values
 from ganeti.opcodes.cluster import OpClusterPostInit
 from ganeti.paths import Paths
 from ganeti.serializer import Json, dump_bytes, encode
@@ -171,7 +172,7 @@ def _create(paths: Paths, hostname: str, request: InitRequest, identity: Identit
     identity = replace(identity, host_key=host_key, certificate_digest=digest)
     document = build_document(request, identity, paths)
     disk.replace(paths.config_data, dump_bytes(encode(document)), mode=CONFIG_MODE)
-    for key, value in ssconf_values(document).items():
+    for key, value in ssconf_of(Snapshot.of(document)).items():
         disk.replace(paths.ssconf(key), ssconf_bytes(value), mode=SSCONF_MODE)
     daemons.start(paths, hostname, daemons.NODED)
     daemons.start(paths, hostname, daemons.MASTERD)

@@ -10,35 +10,42 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
 from ganeti import constants
 from ganeti.config.snapshot import Snapshot
-from ganeti.config.store import ConfigStore
+from ganeti.config.store import ConfigStore, followers_of
 from ganeti.errors import GenericError, LockError
 from ganeti.http.server import loop_factory
 from ganeti.http.tls import client_context
 from ganeti.jobs.queue import JobQueue
+from ganeti.jobs.replicate import JobFileReplicator
+from ganeti.jobs.store import JobStore, job_file_name
 from ganeti.logic.consoles import console_of
 from ganeti.luxi.server import LuxiServer
 from ganeti.master import voting
 from ganeti.master.bridge import Bridge
 from ganeti.master.locks import JobLocks
 from ganeti.master.processor import Processor
-from ganeti.master.queries import MasterQueries
+from ganeti.master.queries import JobsOf, MasterQueries
 from ganeti.master.service import LuxiService
 from ganeti.master.state import MasterState
 from ganeti.master.worker import LoopSide
-from ganeti.model.ssconf import master_params
+from ganeti.model.master_params import master_params
+from ganeti.opcodes.base import Opcode
 from ganeti.paths import Paths
 from ganeti.query.engine import QueryEngine
 from ganeti.query.live import RpcLive, target_of
 from ganeti.rpc import calls
+from ganeti.rpc.base import Target
 from ganeti.rpc.client import HttpTransport, RpcClient
+from ganeti.rpc.replicate import ReplicatedJournal
+from ganeti.serializer import Json
 from ganeti.utils import daemonize, log, net
 from ganeti.utils.files import Disk, LocalDisk
 
@@ -72,7 +79,16 @@ class Master:
         paths = settings.paths
         self._disk: Disk = settings.disk or LocalDisk()
         self.rpc = RpcClient(HttpTransport(client_context(paths)))
-        self.store = ConfigStore(paths, self._disk, self.rpc, hostname=settings.hostname)
+        self.store = ConfigStore(
+            paths,
+            disk=self._disk,
+            rpc=self.rpc,
+            now=time.time,
+            random=random.SystemRandom(),
+            on_change=self._config_changed,
+        )
+        self._queue_rules: object = None
+        self._followers: list[Target] | None = None
         self.locks = JobLocks()
         self._background: set[asyncio.Task[None]] = set()
 
@@ -91,20 +107,22 @@ class Master:
         service = LuxiService(self.queue, self.engine, self.store, self.state)
         self.server = LuxiServer([paths.master_socket, paths.query_socket], service.handle)
         await self.server.start()
-        await self.store.distribute()
         if not paths.is_virtual:
             self._in_background(self._activate_master_ip())
 
     async def _start_queue(self) -> None:
         paths = self.settings.paths
-        loop = asyncio.get_running_loop()
-        self.bridge = Bridge(loop, self._config().cluster.max_running_jobs)
-        self.queue = JobQueue(paths, self._disk, self.rpc, config=self._config)
+        cluster = self._config().cluster
+        self.bridge = Bridge(asyncio.get_running_loop(), cluster.max_running_jobs)
         self.state = MasterState(
             paths, self._disk, self.rpc, self._config, lambda: self.queue.drained
         )
         self.engine = QueryEngine(
-            self._config, RpcLive(self.rpc, console_of), self.queue, self.locks, self.state
+            config=self._config,
+            nodes=RpcLive(self.rpc, console_of(paths)),
+            jobs=JobsOf(lambda: self.queue),
+            locks=self.locks,
+            state=self.state,
         )
         side = LoopSide(
             bridge=self.bridge,
@@ -113,9 +131,53 @@ class Master:
             locks=self.locks,
             queries=MasterQueries(self.engine),
             paths=paths,
-            stop_master=lambda: loop.call_later(LAST_ANSWER_S, self.ended.set),
+            stop_master=self._end_soon,
         )
-        await self.queue.start(Processor(side, self.queue.submit_generated))
+        self.queue = self._make_queue(Processor(side, self._submit_generated))
+        self._config_changed(self._config())
+        await self.queue.start()
+
+    async def _submit_generated(self, jobs: Sequence[Sequence[Opcode]]) -> list[Json]:
+        """Jobs that a job makes come into the queue even when it is drained."""
+        numbers = await self.queue.submit_many(jobs, to_drained=True)
+        return [[True, number] for number in numbers]
+
+    def _config_changed(self, config: Snapshot) -> None:
+        """Called with every durable snapshot; costs nothing unless something here depends on it."""
+        parts = (config.cluster.max_running_jobs, config.filters)
+        if parts != self._queue_rules:
+            self._queue_rules = parts
+            self.queue.configure(config.cluster.max_running_jobs, config.filters.values())
+        targets = self._other_candidates()
+        if targets != self._followers:
+            self._followers = targets
+            self.queue_journal.set_followers(targets)
+
+    def _other_candidates(self) -> list[Target]:
+        return followers_of(self._config())
+
+    def _queue_files(self) -> list[str]:
+        """Names of the files that a new candidate needs."""
+        return ["serial", *(job_file_name(number) for number in self.queue.jobs)]
+
+    def _make_queue(self, processor: Processor) -> JobQueue:
+        """The queue, its journal and what brings its files to the candidates."""
+        paths = self.settings.paths
+        store = JobStore(paths, self._disk)
+        self.queue_journal = ReplicatedJournal(
+            "queue",
+            paths.queue_journal,
+            disk=self._disk,
+            rpc=self.rpc,
+            identity=f"{random.SystemRandom().getrandbits(64):016x}",
+        )
+        replicator = JobFileReplicator(
+            self.rpc, self._other_candidates, store.content, self._queue_files
+        )
+        return JobQueue(store, self.queue_journal, processor, time.time, replicator)
+
+    def _end_soon(self) -> None:
+        asyncio.get_running_loop().call_later(LAST_ANSWER_S, self.ended.set)
 
     def _config(self) -> Snapshot:
         return self.store.snapshot
@@ -151,8 +213,8 @@ class Master:
         if not outcome.ok:
             logger.error("the master address is not up: %s", outcome.error)
 
-    def _in_background(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

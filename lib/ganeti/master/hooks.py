@@ -12,6 +12,7 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.errors import HooksAbort, HooksFailure
 from ganeti.logic.base import WARNING, HookEnv, NodeCalls, Services
 from ganeti.model.node import Node
+from ganeti.model.report import HOOK_FAILED, HookResult
 from ganeti.opcodes.base import Opcode
 from ganeti.rpc import calls
 from ganeti.rpc.base import Outcome
@@ -19,10 +20,9 @@ from ganeti.types import HooksPhase
 
 HOOKS_VERSION = "2"
 HOOKS_SEARCH_PATH = "/sbin:/bin:/usr/sbin:/usr/bin"
-SCRIPT_FAILED = 1
 
-HookOutcomes = dict[str, Outcome[list[tuple[str, int, str]]]]
-"""Per node uuid: rows of [script, status 0 skipped, 1 failed, 2 done, output]."""
+HookOutcomes = dict[str, Outcome[list[HookResult]]]
+"""Per node uuid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,5 +108,5 @@ def _failures(outcomes: HookOutcomes) -> list[tuple[str, str, str]]:
         for outcome in outcomes.values()
         if outcome.ok
         for script, status, output in outcome.get()
-        if status == SCRIPT_FAILED
+        if status == HOOK_FAILED
     ]

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ganeti import constants
 from ganeti.errors import Code, OpPrereqError
+from ganeti.model import ipolicy
 from ganeti.model.cluster import Cluster
 from ganeti.model.config import ConfigDocument
 from ganeti.model.group import NodeGroup
-from ganeti.model.inherit import (
-    fill_cluster_beparams,
-    fill_cluster_diskparams,
-    fill_cluster_hvparams,
-    fill_cluster_ipolicy,
-    fill_cluster_ndparams,
-    fill_cluster_nicparams,
-)
 from ganeti.model.node import Node
+from ganeti.model.params import ParamTable, check_params, defaults
+from ganeti.model.params_be import BE_PARAMS, check_beparams, split_memory
+from ganeti.model.params_disk import DISK_PARAMS
+from ganeti.model.params_hv import HV_PARAMS, check_hvparams, table_of
+from ganeti.model.params_nic import NIC_PARAMS, check_nicparams
+from ganeti.model.params_node import ND_PARAMS
 from ganeti.paths import Paths
 from ganeti.serializer import Json
 from ganeti.types import DiskTemplate, HypervisorKind, IpFamily
@@ -140,13 +139,13 @@ def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
         ),
         gluster_storage_dir=request.gluster_storage_dir or paths.virtual(paths.run / "gluster"),
         enabled_disk_templates=templates,
-        diskparams=fill_cluster_diskparams(request.diskparams),
+        diskparams=_diskparams(request.diskparams),
         enabled_hypervisors=hypervisors,
-        hvparams=fill_cluster_hvparams(request.hvparams),
-        beparams={"default": fill_cluster_beparams(request.beparams)},
-        nicparams={"default": fill_cluster_nicparams(request.nicparams)},
-        ndparams=fill_cluster_ndparams(request.ndparams),
-        ipolicy=fill_cluster_ipolicy(request.ipolicy, templates),
+        hvparams=_hvparams(request.hvparams, hypervisors),
+        beparams={"default": _beparams(request.beparams)},
+        nicparams={"default": _nicparams(request.nicparams)},
+        ndparams=_merged(ND_PARAMS, request.ndparams),
+        ipolicy=_ipolicy(request.ipolicy, templates),
         hv_state_static=request.hv_state,
         disk_state_static=request.disk_state,
         candidate_pool_size=_pool_size(request.candidate_pool_size),
@@ -164,6 +163,50 @@ def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
         enabled_user_shutdown=request.enabled_user_shutdown,
         data_collectors=_collectors(),
     )
+
+
+def _merged(table: ParamTable, given: Mapping[str, Json]) -> dict[str, Json]:
+    return {**defaults(table), **check_params(table, given)}
+
+
+def _hvparams(
+    given: Mapping[str, Mapping[str, Json]], enabled: Sequence[HypervisorKind]
+) -> dict[str, dict[str, Json]]:
+    made = {
+        **{name: defaults(table) for name, table in HV_PARAMS.items()},
+        **{name: _merged(table_of(name), values) for name, values in given.items()},
+    }
+    for hypervisor in enabled:
+        check_hvparams(hypervisor, made[hypervisor])
+    return made
+
+
+def _diskparams(given: Mapping[str, Mapping[str, Json]]) -> dict[str, dict[str, Json]]:
+    for template in given:
+        if template not in DISK_PARAMS:
+            raise OpPrereqError(f"unknown disk template {template!r}", Code.INVAL)
+    return {name: _merged(table, given.get(name, {})) for name, table in DISK_PARAMS.items()}
+
+
+def _beparams(given: Mapping[str, Json]) -> dict[str, Json]:
+    made = _merged(BE_PARAMS, split_memory(given))
+    check_beparams(made)
+    return made
+
+
+def _nicparams(given: Mapping[str, Json]) -> dict[str, Json]:
+    made = _merged(NIC_PARAMS, given)
+    check_nicparams(made)
+    return made
+
+
+def _ipolicy(given: Mapping[str, Json], enabled: Sequence[DiskTemplate]) -> dict[str, Json]:
+    made = ipolicy.merge(ipolicy.default_ipolicy(), ipolicy.check_ipolicy(given, for_group=False))
+    if "disk-templates" not in given:
+        made = ipolicy.restrict_templates(made, enabled)
+    ipolicy.check_std(made)
+    ipolicy.check_enabled(made, enabled)
+    return made
 
 
 def _storage_dir(

@@ -22,8 +22,8 @@ from ganeti.serializer import Json, encode
 
 _log = logging.getLogger(__name__)
 
-SubmitJobs = Callable[[Sequence[Sequence[Json]]], Awaitable[Sequence[Json]]]
-"""Submits jobs, each a list of opcodes in JSON form; per job [True, number] or [False, text]."""
+SubmitJobs = Callable[[Sequence[Sequence[Opcode]]], Awaitable[Sequence[Json]]]
+"""Submits jobs, each a list of opcodes; per job [True, number] or [False, text]."""
 
 
 class Processor:
@@ -71,13 +71,11 @@ class Processor:
 
     async def _submit_generated(self, op: Opcode, result: GeneratedJobs) -> Json:
         """Submit the jobs that an opcode made; they carry its reason trail in front."""
-        trail = encode(op.reason or ())
-        jobs = []
-        for generated in result.jobs:
-            made = [one.to_json() for one in generated]
-            for one in made:
-                one["reason"] = [*trail, *(one.get("reason") or ())]
-            jobs.append(made)
+        trail = tuple(op.reason or ())
+        jobs = [
+            [one.replace(reason=(*trail, *(one.reason or ()))) for one in generated]
+            for generated in result.jobs
+        ]
         answers = await self._submit(jobs)
         return {**encode(result.other), "jobs": [list(answer) for answer in answers]}
 

@@ -1,12 +1,13 @@
-"""Queries for opcodes: the same answers as over LUXI, as plain values."""
+"""What the master adds to the query engine: the queue as a source, and queries for opcodes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from ganeti.jobs.job import Job
+from ganeti.jobs.queue import JobQueue
 from ganeti.opcodes import filter as language
 from ganeti.query.engine import QueryEngine, query_fields
-from ganeti.query.instance_info import instance_data
 from ganeti.serializer import Json
 from ganeti.types import QueryResource
 
@@ -25,5 +26,15 @@ class MasterQueries:
     def query_fields(self, what: str, fields: Sequence[str] | None) -> dict[str, Json]:
         return query_fields(QueryResource(what), fields)
 
-    async def instance_data(self, names: Sequence[str], static: bool) -> Json:
-        return await instance_data(self._engine, names, static=static)
+
+class JobsOf:
+    """The job queue as the engine reads it; see query.sources.JobSource."""
+
+    def __init__(self, queue: Callable[[], JobQueue]) -> None:
+        self._queue = queue
+
+    async def find_jobs(self, ids: Sequence[int]) -> Mapping[int, Job]:
+        return await self._queue().find_jobs(ids)
+
+    async def all_jobs(self, archived: bool) -> Sequence[Job]:
+        return await self._queue().all_jobs(archived)

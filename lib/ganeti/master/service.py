@@ -64,16 +64,16 @@ class LuxiService:
         return await self._queue.submit(job)
 
     async def _submit_to_drained(self, job: Sequence[Opcode]) -> Json:
-        return await self._queue.submit(job, even_drained=True)
+        return await self._queue.submit(job, to_drained=True)
 
     async def _submit_many(self, jobs: Sequence[Sequence[Opcode]]) -> Json:
-        return await self._queue.submit_many(jobs)
+        return [[True, number] for number in await self._queue.submit_many(jobs)]
 
     async def _cancel(self, job: int, kill: bool) -> Json:
         return await self._queue.cancel(job, kill=kill)
 
     async def _autoarchive(self, age: float, timeout: float) -> Json:
-        return await self._queue.autoarchive(age, timeout)
+        return await self._queue.auto_archive(age, timeout)
 
     async def _change_priority(self, job: int, priority: int) -> Json:
         return await self._queue.change_priority(job, priority)
@@ -90,15 +90,12 @@ class LuxiService:
         self, uuid: str | None, priority: int, predicates: Json, action: Json, reason: Json
     ) -> Json:
         change = replace_filter(
-            uuid, priority, predicates, action, reason, self._queue.last_number, self._state.now()
+            uuid, priority, predicates, action, reason, self._queue.serial, self._state.now()
         )
-        made = await self._store.commit(change)
-        self._queue.rules_changed()
-        return made
+        return await self._store.commit(change)
 
     async def _delete_filter(self, uuid: str) -> Json:
         await self._store.commit(delete_filter(uuid))
-        self._queue.rules_changed()
         return None
 
 

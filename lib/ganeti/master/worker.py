@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from ganeti.config.reserve import Reservations
@@ -15,9 +15,10 @@ from ganeti.errors import JobCanceled
 from ganeti.jobs.queue import OpRun
 from ganeti.jobs.undo import Step
 from ganeti.locking.request import LockRequest
-from ganeti.logic.base import Services, step_arguments
+from ganeti.logic.base import LogicalUnit, Services, step_arguments
 from ganeti.logic.config_steps import run_config_step
 from ganeti.master.bridge import Bridge
+from ganeti.master.hooks import Hooks
 from ganeti.master.locks import JobLocks
 from ganeti.master.queries import MasterQueries
 from ganeti.model.node import Node
@@ -149,7 +150,7 @@ class OpServices:
             time.sleep(min(left, SLICE_S))
 
     def distribute(self, *, anew: bool = False) -> None:
-        self.wait_for(self.loop_side.store.distribute(anew=anew))
+        self.wait_for(distribute(self.loop_side.store, anew=anew))
 
     def query(self, what: str, fields: Sequence[str], qfilter: Json) -> dict[str, Json]:
         return self.wait_for(self.loop_side.queries.query(what, fields, qfilter))
@@ -157,8 +158,14 @@ class OpServices:
     def query_fields(self, what: str, fields: Sequence[str] | None) -> dict[str, Json]:
         return self.loop_side.queries.query_fields(what, fields)
 
-    def instance_data(self, names: Sequence[str], static: bool) -> Json:
-        return self.wait_for(self.loop_side.queries.instance_data(names, static))
+    def run_post_hooks(
+        self, unit: LogicalUnit[Any, Any], plan: object, nodes: Sequence[str]
+    ) -> None:
+        config = self.snapshot()
+        env = unit.hooks(config, plan)
+        if env is not None:
+            env = replace(env, post_nodes=nodes)
+            Hooks(unit.op, self).after(config, env, env)
 
     def stop_master(self) -> None:
         self.loop_side.bridge.tell(self.loop_side.stop_master)
@@ -193,6 +200,13 @@ class OpUndo:
         side = self._services.loop_side
         for problem in side.bridge.wait(run_steps(side.rpc, side.store, steps)):
             self._services.feedback(f" - WARNING: undoing: {problem}")
+
+
+async def distribute(store: ConfigStore, *, anew: bool) -> None:
+    """Nodes that can be reached have the newest ssconf."""
+    if anew:
+        store.distributor.send_again(store.snapshot)
+    await store.distributor.flush()
 
 
 async def run_steps(rpc: RpcClient, store: ConfigStore, steps: Sequence[Step]) -> list[str]:
