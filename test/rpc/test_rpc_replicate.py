@@ -182,6 +182,7 @@ def test_a_large_batch_travels_in_pieces() -> None:
         disk, network = a_disk(), FakeNetwork(["node2"])
         master = Master(disk, network)
         await master.begin()
+        await master.journal.caught_up(1.0)
         await master.journal.append(b"x" * 1_000_000)
         assert network.calls.count(("node2", "journal_append")) == 8
         node = network["node2"]
