@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from ganeti.errors import HypervisorError
+from ganeti.errors import HotplugError, HypervisorError
 from ganeti.model.report import RUNNING
 from ganeti.serializer import Json
 from ganeti.types import HypervisorKind
@@ -193,6 +193,12 @@ class Hypervisor(ABC):
         """The running instance has `memory_mib` MiB."""
         raise HypervisorError(
             f"instance {instance.name}: memory can't change while it runs under {self.kind}"
+        )
+
+    def resize_disk(self, instance: FilledInstance, disk: Disk, size_bytes: int) -> None:
+        """The running guest sees that its disk has `size_bytes` now."""
+        raise HotplugError(
+            f"instance {instance.name}: {self.kind} can't tell a running guest of a larger disk"
         )
 
     # Migration; see facts/storage.md §6.

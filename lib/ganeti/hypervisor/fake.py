@@ -33,6 +33,7 @@ from ganeti.serializer import Json, loads
 from ganeti.types import HypervisorKind
 
 if TYPE_CHECKING:
+    from ganeti.model.disk import Disk
     from ganeti.model.filled import FilledInstance
     from ganeti.model.instance import Instance
     from ganeti.model.node import Node
@@ -105,6 +106,9 @@ class FakeHypervisor(Hypervisor):
         if self.info(instance.name) is None:
             raise HypervisorError(f"instance {instance.name}: does not run")
         self._write(instance, memory_mib)
+
+    def resize_disk(self, instance: FilledInstance, disk: Disk, size_bytes: int) -> None:
+        """There is no guest that would have to see it."""
 
     def _write(self, instance: FilledInstance, memory_mib: int) -> None:
         """Whole or not at all: others read these files at any moment."""

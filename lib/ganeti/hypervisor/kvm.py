@@ -33,7 +33,7 @@ from ganeti.hypervisor.kvm_argv import (
     memory_and_vcpus,
     start_argv,
 )
-from ganeti.hypervisor.kvm_devices import Tap, place_devices
+from ganeti.hypervisor.kvm_devices import Tap, device_id, place_devices
 from ganeti.hypervisor.kvm_files import KvmDirectories, KvmFiles
 from ganeti.hypervisor.kvm_migrate import KvmMigration
 from ganeti.hypervisor.kvm_probe import Probe
@@ -44,6 +44,7 @@ from ganeti.serializer import Json
 from ganeti.types import HypervisorKind
 
 if TYPE_CHECKING:
+    from ganeti.model.disk import Disk
     from ganeti.model.filled import FilledInstance
     from ganeti.model.instance import Instance
     from ganeti.model.nic import Nic
@@ -358,6 +359,10 @@ class KvmHypervisor(KvmMigration, Hypervisor):
 
     def balloon(self, instance: FilledInstance, memory_mib: int) -> None:
         self.qmp(self.files(instance.name).qmp, [kvm_qmp.set_balloon(memory_mib)])
+
+    def resize_disk(self, instance: FilledInstance, disk: Disk, size_bytes: int) -> None:
+        request = {"node-name": device_id("disk", disk.uuid), "size": size_bytes}
+        self.qmp(self.files(instance.name).qmp, [kvm_qmp.Command("block_resize", request)])
 
     # The node.
     def node_info(self, hvparams: Mapping[str, Json]) -> HypervisorNodeInfo:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,13 +32,53 @@ VERIFY_TIMEOUT_S: Final = 240.0
 STAMP: Final = "%Y-%m-%d_%H_%M_%S"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """One run of a script that may take long. `disks` are the uuids of the disks it writes to."""
+
+    instance: str
+    argv: tuple[str, ...]
+    cwd: str
+    environment: Mapping[str, str]
+    log: Path
+    timeout_s: float
+    disks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a script ended."""
+
+    ok: bool
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class ScriptHost:
-    """What running scripts needs of the node. `now` is Unix seconds, for names of log files."""
+    """What running scripts needs of the node. `now` is Unix seconds, for names of log files.
+
+    `execute` runs what may take long; None: in the caller, as everything else.
+    """
 
     paths: Paths
     run: Runner
     now: float
+    execute: Callable[[Script], Ending] | None = None
+
+
+def run_directly(run: Runner, script: Script) -> Ending:
+    """The script has ended; what it said is in its log. CommandError: it can't be started."""
+    with script.log.open("ab") as file:
+        result = run(
+            script.argv,
+            env=script.environment,
+            clean_env=True,
+            cwd=script.cwd,
+            stdout=file.fileno(),
+            stderr=file.fileno(),
+            timeout_s=script.timeout_s,
+        )
+    return Ending(result.ok, result.reason)
 
 
 def log_name(kind: str, os_name: str, instance: str, now: float, component: str = "") -> str:
@@ -59,36 +99,40 @@ def last_lines(path: Path, count: int = LOG_LINES) -> str:
     return "\n".join(text.splitlines()[-count:])
 
 
-def _run_logged(
-    host: ScriptHost,
-    definition: OsDefinition,
-    script: str,
-    environment: Mapping[str, str],
-    log: str,
-    timeout_s: float,
-) -> None:
+def _run_logged(host: ScriptHost, definition: OsDefinition, name: str, script: Script) -> None:
     """OpExecError with the script's fate and its last lines; the log stays either way."""
     host.paths.os_log.mkdir(parents=True, exist_ok=True, mode=0o750)
-    log_path = host.paths.os_log / log
     try:
-        with log_path.open("ab") as file:
-            result = host.run(
-                [str(definition.script(script))],
-                env=environment,
-                clean_env=True,
-                cwd=str(definition.path),
-                stdout=file.fileno(),
-                stderr=file.fileno(),
-                timeout_s=timeout_s,
-            )
+        ending = host.execute(script) if host.execute else run_directly(host.run, script)
     except CommandError as error:
-        raise OpExecError(f"OS {script} script of {definition.name}: {error}") from error
-    if not result.ok:
-        said = last_lines(log_path)
+        raise OpExecError(f"OS {name} script of {definition.name}: {error}") from error
+    if not ending.ok:
+        said = last_lines(script.log)
         raise OpExecError(
-            f"OS {script} script of {definition.name} {result.reason}; last lines of"
-            f" {host.paths.virtual(log_path)}:\n{said or '(nothing)'}"
+            f"OS {name} script of {definition.name} {ending.reason}; last lines of"
+            f" {host.paths.virtual(script.log)}:\n{said or '(nothing)'}"
         )
+
+
+def _script(
+    host: ScriptHost,
+    definition: OsDefinition,
+    name: str,
+    instance: FilledInstance,
+    disks: Sequence[ScriptDisk],
+    variables: Mapping[str, str],
+    log: str,
+    timeout_s: float,
+) -> Script:
+    return Script(
+        instance=instance.name,
+        argv=(str(definition.script(name)),),
+        cwd=str(definition.path),
+        environment=variables,
+        log=host.paths.os_log / log,
+        timeout_s=timeout_s,
+        disks=tuple(one.disk.uuid for one in disks),
+    )
 
 
 def create(
@@ -111,7 +155,10 @@ def create(
     if reinstall:
         variables["INSTANCE_REINSTALL"] = "1"
     log = log_name("add", instance.os, instance.name, host.now)
-    _run_logged(host, definition, find.CREATE, variables, log, CREATE_TIMEOUT_S)
+    script = _script(
+        host, definition, find.CREATE, instance, disks, variables, log, CREATE_TIMEOUT_S
+    )
+    _run_logged(host, definition, find.CREATE, script)
 
 
 def rename(
@@ -127,7 +174,10 @@ def rename(
     variables = environment.instance_environment(definition, instance, disks, debug_level)
     variables["OLD_INSTANCE_NAME"] = old_name
     log = log_name("rename", instance.os, f"{old_name}-{instance.name}", host.now)
-    _run_logged(host, definition, find.RENAME, variables, log, RENAME_TIMEOUT_S)
+    script = _script(
+        host, definition, find.RENAME, instance, disks, variables, log, RENAME_TIMEOUT_S
+    )
+    _run_logged(host, definition, find.RENAME, script)
 
 
 def validate(
