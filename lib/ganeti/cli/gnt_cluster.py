@@ -80,11 +80,11 @@ def init(run: Run) -> None:
 @PROGRAM.command("destroy", options=[options.YES_DO_IT])
 def destroy(run: Run) -> None:
     """Destroy the cluster, which must have no instances and no other nodes."""
+    if not run.options.yes_do_it:
+        raise Refused("A destroyed cluster can't be brought back. If that is wanted: --yes-do-it")
     from ganeti.master.bootstrap import finalize_destroy
     from ganeti.opcodes.cluster import OpClusterDestroy
 
-    if not run.options.yes_do_it:
-        raise Refused("A destroyed cluster can't be brought back. If that is wanted: --yes-do-it")
     master_uuid = run.submit(OpClusterDestroy())
     finalize_destroy(run.world.paths, run.world.hostname, str(master_uuid))
 

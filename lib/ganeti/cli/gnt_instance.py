@@ -153,7 +153,9 @@ def show_info(run: Run) -> int:
             "No instance is named. --all shows all of them,\nwhich takes long in a big cluster."
         )
     found = run.submit(
-        OpInstanceQueryData(instances=run.names, static=run.options.static, use_locking=True)
+        OpInstanceQueryData(
+            instances=run.names, static=run.options.static, use_locking=not run.options.static
+        )
     )
     if not found and run.options.format == "table":
         run.out("No instances.")

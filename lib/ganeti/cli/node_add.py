@@ -63,10 +63,10 @@ def add_node(run: Run) -> None:
 
 def full_name(run: Run, name: str) -> str:
     """The full name that the resolver gives; OpPrereqError RESOLVER when it gives none."""
-    from ganeti.utils import net
+    from ganeti.utils import hosts
 
     try:
-        return net.resolve(run.world.paths, name).name
+        return hosts.look_up(run.world.paths, name).name
     except ResolverError as error:
         raise OpPrereqError(
             f"the name {name} does not resolve: {error.args[2]}", Code.RESOLVER
