@@ -41,6 +41,7 @@ class JobFileReplicator:
 
     `candidates`: the ones that are configured now, without the master. `content`: a file as it is
     now; blocks, is called in a thread. `all_files`: the names that a new candidate needs.
+    `directory`: the queue directory as nodes name it.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class JobFileReplicator:
         candidates: Callable[[], Sequence[Target]],
         content: Callable[[str], str | None],
         all_files: Callable[[], Iterable[str]],
+        directory: str = "/var/lib/ganeti/queue",
     ) -> None:
         self._rpc = rpc
         self._candidates = candidates
         self._content = content
         self._all_files = all_files
+        self._directory = directory
         self._debts: dict[str, _Debt] = {}
 
     def changed(self, names: Iterable[str]) -> None:
@@ -124,17 +127,25 @@ class JobFileReplicator:
         content = await asyncio.to_thread(self._content, name)
         if content is None:
             return True
-        outcome = await self._rpc.ask(target, calls.jobqueue_update, name, (0, content))
+        outcome = await self._rpc.ask(
+            target, calls.jobqueue_update, self._place(name), (0, content)
+        )
         if not outcome.ok:
             debt.files[name] = None
             logger.warning("%s on node %s: %s", name, target.name, outcome.error)
         return outcome.ok
 
     async def _rename(self, target: Target, debt: _Debt, renames: Collection[Rename]) -> bool:
-        outcome = await self._rpc.ask(target, calls.jobqueue_rename, list(renames))
+        outcome = await self._rpc.ask(target, calls.jobqueue_rename, self._places(renames))
         if not outcome.ok:
             logger.warning("archiving on node %s: %s", target.name, outcome.error)
             return False
         for rename in renames:
             debt.renames.pop(rename, None)
         return True
+
+    def _place(self, name: str) -> str:
+        return f"{self._directory}/{name}"
+
+    def _places(self, renames: Collection[Rename]) -> list[Rename]:
+        return [(self._place(old), self._place(new)) for old, new in renames]

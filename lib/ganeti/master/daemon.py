@@ -172,7 +172,11 @@ class Master:
             identity=f"{random.SystemRandom().getrandbits(64):016x}",
         )
         replicator = JobFileReplicator(
-            self.rpc, self._other_candidates, store.content, self._queue_files
+            self.rpc,
+            self._other_candidates,
+            store.content,
+            self._queue_files,
+            paths.virtual(paths.queue),
         )
         return JobQueue(store, self.queue_journal, processor, time.time, replicator)
 

@@ -54,7 +54,7 @@ class LuxiService:
     async def handle(self, method: str, args: Sequence[Json]) -> Result:
         """The result of one call; GenericError for what the client should see."""
         if method in queries.METHODS:
-            return _readable(await queries.METHODS[method](self._engine, args))
+            return _readable(await queries.METHODS[method](self._engine, *args))
         serve = self._methods.get(method)
         if serve is None:
             raise GenericError(f"LUXI call {method!r} is not served")
