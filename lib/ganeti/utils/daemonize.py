@@ -28,7 +28,7 @@ UMASK = 0o077
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4  # mlockall(2)
 _TEXT_LIMIT = 4096
 # struct flock: type, whence, start, length, pid. The lock belongs to the open file and so, unlike
-# that of lockf(3), does not end when the daemon reads its own pid file; lockf of others does see it.
+# that of lockf(3), does not end when the daemon reads its own pid file; lockf of others sees it.
 _WHOLE_FILE = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
