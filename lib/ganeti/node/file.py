@@ -67,7 +67,10 @@ def upload_file_single(
         raise OpExecError(f"file {file_name!r} is not one of those that may be uploaded")
     place = node.paths.below(file_name)
     write(node, place, unpack(content), PRIVATE if mode is None else mode, owner(node, uid, gid))
-    os.utime(place, (atime, mtime))
+    try:
+        os.utime(place, (atime, mtime))
+    except FileNotFoundError:
+        pass  # it was replaced or taken away in between; its time does not matter then
 
 
 def write(node: NodeContext, place: Path, data: bytes, mode: int, owner: Owner | None) -> None:

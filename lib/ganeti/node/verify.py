@@ -315,6 +315,9 @@ def check_time(node: NodeContext, _: Json, __: Question) -> tuple[int, int]:
 
 
 def check_nodesetup(node: NodeContext, _: Json, __: Question) -> list[str]:
+    """What is missing of sysfs and procfs; a virtual node has none of its own."""
+    if node.is_virtual:
+        return []
     needed = (
         ("sysfs", "/sys", ("/sys/block", "/sys/class/net"), os.path.isdir),
         ("procfs", "/proc", ("/proc/sys",), os.path.isdir),
