@@ -9,19 +9,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
-from ganeti.errors import Code, GenericError, OpPrereqError
+from ganeti.errors import Code, FileStoragePathError, GenericError, OpPrereqError
 from ganeti.paths import Paths
 from ganeti.serializer import Json, decode, loads
+from ganeti.storage import whitelist
 from ganeti.utils import daemons, ssh, x509
 from ganeti.utils.files import LocalDisk
 
 KEY_MODE = 0o440
 SSCONF_MODE = 0o444
+STORAGE_MODE = 0o750
 MOST_INPUT_BYTES = 4 << 20
 
 
@@ -109,8 +111,22 @@ def set_up_daemon(paths: Paths, document: SetupDocument) -> None:
     disk.replace(paths.server_pem, server.pem(), mode=KEY_MODE)
     client = x509.make_client(document.node_name, server, time.time())
     disk.replace(paths.client_pem, client.pem(), mode=KEY_MODE)
+    make_storage_directories(paths, document.ssconf)
     if document.start_node_daemon:
         daemons.start(paths, document.node_name, daemons.NODED)
+
+
+def make_storage_directories(paths: Paths, ssconf: Mapping[str, str]) -> None:
+    """The cluster's directories for disks in files exist, where this node allows them."""
+    allowed = whitelist.read(paths.file_storage_paths)
+    for key in ("file_storage_dir", "shared_file_storage_dir"):
+        place = ssconf.get(key, "").strip()
+        try:
+            if place:
+                whitelist.check(place, allowed, directory=True)
+                paths.below(place).mkdir(STORAGE_MODE, parents=True, exist_ok=True)
+        except FileStoragePathError as error:
+            sys.stderr.write(f"{key}: {error}\n")
 
 
 def _ssconf_place(paths: Paths, key: str) -> Path:

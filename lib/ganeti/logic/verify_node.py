@@ -1,0 +1,206 @@
+"""What the answers of a node tell about it: pure checks of `gnt-cluster verify`.
+
+`answers` is the answer of the call node_verify (facts/node-rpc.json, node_verify_items). Codes:
+facts/master.md §A7.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from ganeti.config.snapshot import Snapshot
+from ganeti.logic.verify_report import Finding
+from ganeti.model.node import Node
+from ganeti.model.report import OsReport
+from ganeti.serializer import Json, decode
+from ganeti.version import CONFIG_VERSION, RELEASE
+
+MOST_CLOCK_SKEW_S = 150.0
+
+Answers = Mapping[str, Json]
+
+
+def node_findings(
+    config: Snapshot, node: Node, answers: Answers, began: float, ended: float
+) -> Iterator[Finding]:
+    """Everything that one node's own answers tell. `began` and `ended`: when it was asked."""
+    yield from _version(node, answers)
+    yield from _clock(node, answers, began, ended)
+    yield from _setup(node, answers)
+    yield from _network(node, answers)
+    yield from _certificate(config, node, answers)
+    if node.vm_capable:
+        yield from _hypervisors(node, answers)
+        yield from _storage(node, answers)
+        yield from _orphans(config, node, answers)
+    for path in answers.get("user-scripts") or ():
+        yield Finding("ENODEUSERSCRIPTS", node.name, f"script {path} is missing or can't be run")
+
+
+def _version(node: Node, answers: Answers) -> Iterator[Finding]:
+    match answers.get("version"):
+        case [int(protocol), str(release)]:
+            if protocol != CONFIG_VERSION:
+                text = f"speaks protocol {protocol}, the master {CONFIG_VERSION}"
+                yield Finding("ENODEVERSION", node.name, text)
+            elif release != RELEASE:
+                text = f"has release {release}, the master {RELEASE}"
+                yield Finding("ENODEVERSION", node.name, text, is_warning=True)
+        case _:
+            yield Finding("ENODERPC", node.name, "does not tell its version")
+
+
+def _clock(node: Node, answers: Answers, began: float, ended: float) -> Iterator[Finding]:
+    match answers.get("time"):
+        case [int(seconds), int(micro)]:
+            told = seconds + micro / 1_000_000
+            skew = max(began - told, told - ended)
+            if skew > MOST_CLOCK_SKEW_S:
+                text = f"its clock is {skew:.0f} s away from the master's; is NTP running?"
+                yield Finding("ENODETIME", node.name, text)
+        case _:
+            yield Finding("ENODETIME", node.name, "does not tell its time")
+
+
+def _setup(node: Node, answers: Answers) -> Iterator[Finding]:
+    for complaint in answers.get("nodesetup") or ():
+        yield Finding("ENODESETUP", node.name, str(complaint))
+
+
+def _network(node: Node, answers: Answers) -> Iterator[Finding]:
+    for name, problem in sorted((answers.get("nodelist") or {}).items()):
+        yield Finding("ENODESSH", node.name, f"SSH to node {name} does not work: {problem}")
+    for name, problem in sorted((answers.get("node-net-test") or {}).items()):
+        yield Finding("ENODENET", node.name, f"can't reach node {name}: {problem}")
+    for bridge in answers.get("bridges") or ():
+        yield Finding("ENODENET", node.name, f"bridge {bridge} is missing")
+    if answers.get("master-ip") is False:
+        yield Finding("ENODENET", node.name, "can't reach the master address")
+
+
+def _certificate(config: Snapshot, node: Node, answers: Answers) -> Iterator[Finding]:
+    match answers.get("client-cert"):
+        case ["ERROR" | "WARNING" as word, str(text)]:
+            told = f"client certificate of node {node.name}: {text}"
+            yield Finding("ECLUSTERCLIENTCERT", "", told, word == "WARNING")
+        case [None, str(digest)]:
+            yield from _digest(config, node, digest)
+
+
+def _digest(config: Snapshot, node: Node, digest: str) -> Iterator[Finding]:
+    listed = config.cluster.candidate_certs.get(node.uuid)
+    if node.master_candidate and listed is None:
+        text = f"node {node.name} is a master candidate, but its certificate is not listed"
+        yield Finding("ECLUSTERCLIENTCERT", "", text)
+    elif node.master_candidate and listed != digest:
+        text = f"node {node.name} has another client certificate than the listed one"
+        yield Finding("ECLUSTERCLIENTCERT", "", text)
+    elif not node.master_candidate and listed is not None:
+        text = f"node {node.name} is no master candidate, but its certificate is listed"
+        yield Finding("ECLUSTERCLIENTCERT", "", text)
+
+
+def _hypervisors(node: Node, answers: Answers) -> Iterator[Finding]:
+    for hypervisor, problem in sorted((answers.get("hypervisor") or {}).items()):
+        if problem is not None:
+            yield Finding("ENODEHV", node.name, f"hypervisor {hypervisor}: {problem}")
+    for source, hypervisor, problem in answers.get("hvparms") or ():
+        text = f"hypervisor {hypervisor} parameters of {source}: {problem}"
+        yield Finding("ENODEHV", node.name, text)
+    if not isinstance(answers.get("instancelist", []), list):
+        text = f"can't list its instances: {answers['instancelist']}"
+        yield Finding("ENODEHV", node.name, text)
+
+
+def _storage(node: Node, answers: Answers) -> Iterator[Finding]:
+    for path in answers.get("allowed-file-storage-paths") or ():
+        text = f"file-storage-paths allows the forbidden directory {path}"
+        yield Finding("ENODEFILESTORAGEPATHS", node.name, text)
+    for key, code in (
+        ("file-storage-path", "ENODEFILESTORAGEPATHUNUSABLE"),
+        ("shared-file-storage-path", "ENODESHAREDFILESTORAGEPATHUNUSABLE"),
+    ):
+        problem = answers.get(key)
+        if problem:
+            yield Finding(code, node.name, str(problem))
+
+
+def _orphans(config: Snapshot, node: Node, answers: Answers) -> Iterator[Finding]:
+    running = answers.get("instancelist")
+    for name in running if isinstance(running, list) else ():
+        if config.find_instance(name) is None:
+            yield Finding("ENODEORPHANINSTANCE", node.name, f"unknown instance {name} runs here")
+
+
+# Comparisons between nodes.
+
+
+def os_findings(told: Mapping[str, Sequence[Json]]) -> Iterator[Finding]:
+    """OS definitions that are broken, or differ from the first good node's. Key: node name."""
+    reports = {
+        name: {one.name: one for one in (decode(OsReport, row, "oslist") for row in rows)}
+        for name, rows in told.items()
+    }
+    reference_name = next(iter(sorted(reports)), None)
+    for name, found in sorted(reports.items()):
+        for report in found.values():
+            if not report.ok:
+                text = f"Invalid OS {report.name} (located at {report.path}): {report.diagnose}"
+                yield Finding("ENODEOS", name, text)
+        if reference_name is not None and name != reference_name:
+            yield from _os_differences(name, found, reference_name, reports[reference_name])
+
+
+def _os_differences(
+    name: str, found: Mapping[str, OsReport], other: str, reference: Mapping[str, OsReport]
+) -> Iterator[Finding]:
+    for os_name in sorted(reference.keys() - found.keys()):
+        yield Finding("ENODEOS", name, f"OS {os_name} is missing, but node {other} has it")
+    for os_name in sorted(found.keys() - reference.keys()):
+        yield Finding("ENODEOS", name, f"OS {os_name} is not on node {other}")
+    for os_name in sorted(found.keys() & reference.keys()):
+        mine, theirs = found[os_name], reference[os_name]
+        if not (mine.ok and theirs.ok):
+            continue
+        for what, a, b in (
+            ("API versions", mine.api_versions, theirs.api_versions),
+            ("variants", mine.variants, theirs.variants),
+            ("parameters", mine.parameters, theirs.parameters),
+            ("trust", mine.trusted, theirs.trusted),
+        ):
+            if a != b:
+                text = f"OS {os_name}: {what} differ from node {other}: {a} and {b}"
+                yield Finding("ENODEOS", name, text)
+
+
+def file_findings(
+    checksums: Mapping[str, Mapping[str, str]],
+    everywhere: Sequence[str],
+    optional: Sequence[str],
+    on_candidates: Sequence[str],
+    candidates: Sequence[str],
+) -> Iterator[Finding]:
+    """Files that are missing or differ. `checksums`: node name → path → SHA1."""
+    for path in (*everywhere, *optional, *on_candidates):
+        holders: dict[str, list[str]] = defaultdict(list)
+        for name, found in sorted(checksums.items()):
+            if path in found:
+                holders[found[path]].append(name)
+        having = {name for names in holders.values() for name in names}
+        wanted = set(candidates) & set(checksums) if path in on_candidates else set(checksums)
+        missing = sorted(wanted - having)
+        if missing and not (path in optional and not having):
+            text = f"File {path} is missing from node(s) {', '.join(missing)}"
+            yield Finding("ECLUSTERFILECHECK", "", text)
+        extra = sorted(having - wanted)
+        if extra:
+            text = f"File {path} should not exist on node(s) {', '.join(extra)}"
+            yield Finding("ECLUSTERFILECHECK", "", text)
+        if len(holders) > 1:
+            variants = "; ".join(
+                f"variant {number} on {', '.join(names)}"
+                for number, names in enumerate(holders.values(), start=1)
+            )
+            text = f"File {path} found with {len(holders)} different checksums ({variants})"
+            yield Finding("ECLUSTERFILECHECK", "", text)
