@@ -12,6 +12,7 @@ from pathlib import Path
 from ganeti.model.disk import Disk
 from ganeti.model.filled import FilledInstance
 from ganeti.model.nic import Nic
+from ganeti.model.node import Node
 from ganeti.model.params import defaults
 from ganeti.model.params_be import BE_PARAMS
 from ganeti.model.params_hv import HV_PARAMS
@@ -104,4 +105,17 @@ def an_instance(
         nics=nics,
         disks=tuple(disk.uuid for disk in disks),
         disks_info=disks,
+    )
+
+
+def a_node(name: str = "node1.example.com") -> Node:
+    return Node(
+        uuid=NODE_UUID,
+        name=name,
+        primary_ip="192.0.2.1",
+        secondary_ip="192.0.2.1",
+        group=an_uuid(9),
+        master_candidate=True,
+        offline=False,
+        drained=False,
     )
