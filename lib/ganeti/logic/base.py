@@ -119,6 +119,12 @@ class Services(Protocol):
     def query_fields(self, what: str, fields: Sequence[str] | None) -> dict[str, Json]:
         """As LUXI's QueryFields."""
 
+    def cluster_info(self) -> dict[str, Json]:
+        """As LUXI's QueryClusterInfo."""
+
+    def config_values(self, fields: Sequence[str]) -> list[Json]:
+        """As LUXI's QueryConfigValues."""
+
     def run_post_hooks(
         self, unit: LogicalUnit[Any, Any], plan: object, nodes: Sequence[str]
     ) -> None:

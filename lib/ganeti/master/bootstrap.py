@@ -6,6 +6,7 @@ when a later step fails, what was made is removed again, so that the command can
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -18,12 +19,16 @@ from pathlib import Path
 from ganeti import constants
 from ganeti.config.distribute import ssconf_of
 from ganeti.config.snapshot import Snapshot
-from ganeti.errors import Code, OpPrereqError
+from ganeti.errors import Code, OpExecError, OpPrereqError
+from ganeti.http.tls import client_context
 from ganeti.luxi.client import Client
 from ganeti.master import crypto
 from ganeti.master.new_cluster import Identity, build_document
 from ganeti.opcodes.cluster import OpClusterPostInit
 from ganeti.paths import Paths
+from ganeti.rpc import calls
+from ganeti.rpc.base import Target
+from ganeti.rpc.client import HttpTransport, RpcClient
 from ganeti.serializer import Json, dump_bytes, encode
 from ganeti.types import DiskTemplate, HypervisorKind, IpFamily
 from ganeti.utils import daemons, hosts, net, ssh
@@ -35,6 +40,8 @@ CONFIG_MODE = 0o640
 SSCONF_MODE = 0o444
 DIRECTORY_MODE = 0o750
 PING_S = 5.0
+LEAVE_S = 15.0
+POLL_S = 0.02
 POST_INIT_TIMEOUT_S = 60.0
 
 
@@ -195,6 +202,31 @@ def _post_init(paths: Paths) -> int:
         if answer and answer[0][0] in ("success", "error", "canceled"):
             break
     return number
+
+
+def finalize_destroy(paths: Paths, hostname: str, master_uuid: str) -> None:
+    """After OP_CLUSTER_DESTROY: the daemons end, and the last node forgets the cluster."""
+    for name in (daemons.RAPI, daemons.MASTERD):
+        daemons.stop(paths, name)
+    asyncio.run(_leave(paths, Target(master_uuid, hostname, _address(paths, hostname))))
+    end = time.monotonic() + LEAVE_S
+    while daemons.running_pid(paths, daemons.NODED) is not None:
+        if time.monotonic() > end:
+            raise OpExecError(f"the node daemon of {hostname} does not end; stop it by hand")
+        time.sleep(POLL_S)
+
+
+async def _leave(paths: Paths, node: Target) -> None:
+    client = RpcClient(HttpTransport(client_context(paths)))
+    try:
+        await client.one(node, calls.node_leave_cluster, not paths.is_virtual)
+    finally:
+        await client.close()
+
+
+def _address(paths: Paths, hostname: str) -> str:
+    family = paths.ssconf("primary_ip_family").read_text().strip()
+    return hosts.look_up(paths, hostname, IpFamily(int(family))).ip
 
 
 def _check_empty(directory: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import JobQueue
 from ganeti.opcodes import filter as language
+from ganeti.query import cluster
 from ganeti.query.engine import QueryEngine, query_fields
 from ganeti.serializer import Json
 from ganeti.types import QueryResource
@@ -25,6 +26,12 @@ class MasterQueries:
 
     def query_fields(self, what: str, fields: Sequence[str] | None) -> dict[str, Json]:
         return query_fields(QueryResource(what), fields)
+
+    def cluster_info(self) -> dict[str, Json]:
+        return cluster.cluster_info(self._engine.config(), self._engine.state)
+
+    def config_values(self, fields: Sequence[str]) -> list[Json]:
+        return cluster.config_values(self._engine.config(), self._engine.state, fields)
 
 
 class JobsOf:

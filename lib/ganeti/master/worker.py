@@ -158,6 +158,12 @@ class OpServices:
     def query_fields(self, what: str, fields: Sequence[str] | None) -> dict[str, Json]:
         return self.loop_side.queries.query_fields(what, fields)
 
+    def cluster_info(self) -> dict[str, Json]:
+        return self.loop_side.queries.cluster_info()
+
+    def config_values(self, fields: Sequence[str]) -> list[Json]:
+        return self.loop_side.queries.config_values(fields)
+
     def run_post_hooks(
         self, unit: LogicalUnit[Any, Any], plan: object, nodes: Sequence[str]
     ) -> None:
