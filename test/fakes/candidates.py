@@ -93,8 +93,8 @@ class FakeNetwork:
     async def ask(self, node: Target, call: Call[..., Any], *args: Any, **kwargs: Any) -> Any:
         self.calls.append((node.name, call.name))
         await asyncio.sleep(self.delay())
-        candidate = self.candidates[node.uuid]
-        if not candidate.up:
+        candidate = self.candidates.get(node.uuid)
+        if candidate is None or not candidate.up:
             return Outcome(node, error="connection refused")
         if self.loses():
             await asyncio.sleep(self.timeout_s)

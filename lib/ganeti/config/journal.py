@@ -46,29 +46,30 @@ def from_record(record: bytes, where: str) -> Delta:
         unknown = set(value) - {"serial_no", "mtime", "cluster", "put", "drop"}
         if unknown:
             raise ParseError(f"{where}: unknown key {min(unknown)!r}")
-        cluster = value.get("cluster")
+        cluster, put, drop = value.get("cluster"), value.get("put", {}), value.get("drop", {})
+        if not isinstance(put, dict) or not isinstance(drop, dict):
+            raise ParseError(f"{where}: objects are expected under put and drop")
+        for kind in (*put, *drop):
+            if kind not in CLASSES:
+                raise ParseError(f"{where}: unknown kind {kind!r}")
         return Delta(
             serial_no=decode(int, value.get("serial_no"), f"{where}.serial_no"),
             mtime=decode(float, value.get("mtime"), f"{where}.mtime"),
             cluster=None if cluster is None else decode(Cluster, cluster, f"{where}.cluster"),
             put={
                 kind: tuple(
-                    decode(_class_of(kind, where), one, f"{where}.{kind}[{i}]")
+                    decode(CLASSES[kind], one, f"{where}.{kind}[{i}]")
                     for i, one in enumerate(things)
                 )
-                for kind, things in value.get("put", {}).items()
+                for kind, things in put.items()
             },
-            drop={kind: tuple(uuids) for kind, uuids in value.get("drop", {}).items()},
+            drop={
+                kind: decode(tuple[str, ...], uuids, f"{where}.{kind}")
+                for kind, uuids in drop.items()
+            },
         )
     except ParseError as error:
         raise ConfigurationError(str(error)) from error
-
-
-def _class_of(kind: str, where: str) -> type[Any]:
-    try:
-        return CLASSES[kind]
-    except KeyError:
-        raise ParseError(f"{where}: unknown kind {kind!r}") from None
 
 
 def serial_of(record: bytes, where: str = "record") -> int:

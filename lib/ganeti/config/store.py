@@ -202,7 +202,7 @@ class ConfigStore:
                 await self._checkpoint(rotate=True)
                 await self.distributor.flush()
             except (OSError, GenericError) as error:
-                logger.error("configuration: the last write of the file failed: %s", error)
+                logger.error("the configuration's files could not be renewed at the end: %s", error)
         await self.distributor.stop()
         await self.journal.stop()
 
@@ -284,7 +284,7 @@ class ConfigStore:
                 try:
                     await self._checkpoint(rotate=rotate)
                 except (OSError, GenericError) as error:
-                    logger.error("config.data could not be written: %s", error)
+                    logger.error("the configuration's files could not be renewed: %s", error)
                     self._schedule.wrote(loop.time(), loop.time(), failed=True)
                 else:
                     small = self._saved.size < self._checkpoint_settings.small_bytes
@@ -294,7 +294,8 @@ class ConfigStore:
     async def _sleep(self, seconds: float) -> None:
         """Until then, or until something changes that may make it earlier or later."""
         try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for may swallow the end of this task
+                await self._wake.wait()
         except TimeoutError:
             return
         self._wake.clear()
