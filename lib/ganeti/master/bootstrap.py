@@ -127,7 +127,7 @@ def check(paths: Paths, hostname: str, request: InitRequest) -> Identity:
         )
     secondary = _secondary_address(paths, request, family, primary)
     prefix = request.mac_prefix or constants.DEFAULT_MAC_PREFIX
-    if not re.fullmatch(r"[0-9a-z]{2}(:[0-9a-z]{2}){2}", prefix.lower()):
+    if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){2}", prefix.lower()):
         raise OpPrereqError(
             f"MAC prefix {prefix!r} is not three pairs of hexadecimal digits like aa:00:00",
             Code.INVAL,
@@ -230,7 +230,8 @@ def _address(paths: Paths, hostname: str) -> str:
 
 
 def _check_empty(directory: Path) -> None:
-    found = [entry for entry in directory.glob("*") if entry.is_file()]
+    # The queue's lock file outlives its cluster: a process may hold it.
+    found = [entry for entry in directory.glob("*") if entry.is_file() and entry.name != "lock"]
     if found:
         raise OpPrereqError(
             f"directory {directory} of a new cluster must be empty, but holds {found[0].name}",
