@@ -368,7 +368,7 @@ def short_path(directory: Path) -> Path:
     """The directory itself, or the short link that stands for it."""
     if len(str(directory)) <= LONGEST_DIRECTORY:
         return directory
-    return ALIASES / f"gnt-{hashlib.sha256(str(directory).encode()).hexdigest()[:10]}"
+    return ALIASES / f"gnt-{hashlib.sha256(str(directory).encode()).hexdigest()[:7]}"
 
 
 def _check_own(directory: Path) -> None:
