@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from ganeti.cli import options as shared
 from ganeti.cli.failure import describe
@@ -25,9 +24,6 @@ from ganeti.cli.run import Run
 from ganeti.cli.world import World
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.version import RELEASE, VCS_VERSION
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 Function = Callable[[Run], int | None]
 
@@ -215,14 +211,17 @@ class Program:
         except Exception as error:
             return _tell(error, world)
         run = Run(world, self.name, command.name, values, names)
-        with _Logged(run, words, command.options):
-            try:
-                return command.function(run) or EXIT_SUCCESS
-            except (BrokenPipeError, KeyboardInterrupt):
-                raise
-            except Exception as error:
-                run.log.error(error)
-                return _tell(error, world)
+        run.log.call(words, command.options)
+        try:
+            return command.function(run) or EXIT_SUCCESS
+        except BrokenPipeError:
+            raise
+        except KeyboardInterrupt:
+            run.log.note("INFO", "interrupted")
+            raise
+        except Exception as error:
+            run.log.error(error)
+            return _tell(error, world)
 
     def _from_environment(self, command: Command, environ: Mapping[str, str]) -> list[str]:
         if command.name not in self.environment_defaults:
@@ -254,27 +253,6 @@ class Program:
         return "\n".join([*lines, "", ""])
 
 
-class _Logged:
-    """Writes the call to commands.log, and the error that ends it."""
-
-    def __init__(self, run: Run, words: Sequence[str], options: Sequence[Option]) -> None:
-        self._run = run
-        self._words = words
-        self._options = options
-
-    def __enter__(self) -> None:
-        self._run.log.call(self._words, self._options)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self._run.log.note("INFO", "interrupted")
-
-
 def _tell(error: Exception, world: World) -> int:
     """Print the error as §5 has it; returns the exit status."""
     status, text = describe(error)
@@ -292,8 +270,3 @@ def _close_quietly(world: World) -> None:
     for number in (1, 2):
         os.dup2(nowhere, number)
     os.close(nowhere)
-
-
-def entry(program: Program) -> Any:
-    """For scripts: run and end the process."""
-    sys.exit(program.main())

@@ -5,16 +5,22 @@ Source: facts/cli-behaviour.md §12, facts/master.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ganeti.cli.failure import Refused
 from ganeti.cli.run import Run
 from ganeti.errors import Code, OpPrereqError, ResolverError
+from ganeti.types import IpFamily
 
 DEFAULT_SSH_PORT = 22
 
 
-def add_node(run: Run) -> None:
-    """Set the machine up and submit the job; Refused when it is (or is not) configured already."""
-    from ganeti.master.join import join_node
+def add_node(run: Run, join: Callable[..., None] | None = None) -> None:
+    """Set the machine up and submit the job; Refused when it is (or is not) configured already.
+
+    `join` does the setting up, by default `master.join.join_node`.
+    """
     from ganeti.opcodes.node import OpNodeAdd
 
     wanted = run.options
@@ -34,7 +40,7 @@ def add_node(run: Run) -> None:
     modify, key_type, key_bits = run.master.call(
         "QueryConfigValues", ["modify_ssh_setup", "ssh_key_type", "ssh_key_bits"]
     )
-    join_node(
+    (join or _join)(
         run.world.paths,
         name,
         modify_ssh_setup=bool(modify),
@@ -61,12 +67,19 @@ def add_node(run: Run) -> None:
     )
 
 
+def _join(*args: Any, **how: Any) -> None:
+    from ganeti.master.join import join_node
+
+    join_node(*args, **how)
+
+
 def full_name(run: Run, name: str) -> str:
     """The full name that the resolver gives; OpPrereqError RESOLVER when it gives none."""
     from ganeti.utils import hosts
 
+    family = IpFamily(int(run.world.ssconf("primary_ip_family") or IpFamily.IPV4))
     try:
-        return hosts.look_up(run.world.paths, name).name
+        return hosts.look_up(run.world.paths, name, family).name
     except ResolverError as error:
         raise OpPrereqError(
             f"the name {name} does not resolve: {error.args[2]}", Code.RESOLVER

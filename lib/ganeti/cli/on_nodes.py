@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ganeti.cli.run import Run
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
@@ -17,6 +17,24 @@ from ganeti.serializer import Json
 LINE = "-" * 48
 DEFAULT_SSH_PORT = 22
 CONNECT_TIMEOUT_S = 10
+
+
+Execute = Callable[[Sequence[str]], tuple[str, int]]
+
+
+def execute(argv: Sequence[str]) -> tuple[str, int]:
+    """What the command printed on both streams, and its exit code."""
+    try:
+        ended = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    except OSError as error:
+        return f"{argv[0]}: {error.strerror}\n", EXIT_FAILURE
+    return ended.stdout.decode(errors="replace"), ended.returncode
 
 
 class Node:
@@ -30,7 +48,7 @@ class Node:
         self.port = port
 
 
-def run_everywhere(run: Run) -> None:
+def run_everywhere(run: Run, execute: Execute = execute) -> None:
     """Run the command on each node, the master last, and show output and exit code."""
     cluster_name, master = run.master.call("QueryConfigValues", ["cluster_name", "master_node"])
     nodes = online_nodes(run, secondary=False)
@@ -51,7 +69,7 @@ def run_everywhere(run: Run) -> None:
         run.out(f"return code = {status}")
 
 
-def copy_everywhere(run: Run) -> int:
+def copy_everywhere(run: Run, execute: Execute = execute) -> int:
     """Copy the file to the same place on each node but this one; 1 if that failed somewhere."""
     path = os.path.abspath(run.names[0])
     if not os.path.exists(path):
@@ -107,18 +125,3 @@ def ssh_argv(program: str, port: int, cluster_name: str, known_hosts: str) -> li
         f"Port={port}",
     ]
     return [program, "-q", *(f"-o{setting}" for setting in settings)]
-
-
-def execute(argv: Sequence[str]) -> tuple[str, int]:
-    """What the command printed on both streams, and its exit code."""
-    try:
-        ended = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    except OSError as error:
-        return f"{argv[0]}: {error.strerror}\n", EXIT_FAILURE
-    return ended.stdout.decode(errors="replace"), ended.returncode
