@@ -226,7 +226,10 @@ def validate(
 
 @dataclass(frozen=True, slots=True)
 class TransferScript:
-    """An export or import script, ready to be put into a pipe: what to run, where, and its log."""
+    """An export or import script, ready to be put into a pipe: what to run, where, and its log.
+
+    `environment` comes on top of the node daemon's own, unlike that of the other scripts.
+    """
 
     argv: tuple[str, ...]
     cwd: str
