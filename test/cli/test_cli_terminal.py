@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fakes.command_line import Shell
 from fakes.luxi_replay import LuxiReplay
-from ganeti.cli.ask import YES_NO, ask, confirm_many, wrapped
+from ganeti.cli.ask import YES_NO, ask, ask_password, confirm_many, wrapped
 
 PROMPT = "y/[n]/?: "
 
@@ -19,8 +19,9 @@ PROMPT = "y/[n]/?: "
 class Person:
     """Someone at a terminal who types one line at each prompt; `shown` is what they saw."""
 
-    def __init__(self, answers: list[str]) -> None:
+    def __init__(self, answers: list[str], prompt: bytes) -> None:
         self._answers = answers
+        self._prompt = prompt
         self._master, slave = os.openpty()
         self.terminal = os.ttyname(slave)
         self._slave = slave
@@ -35,7 +36,7 @@ class Person:
                 self._shown += os.read(self._master, 4096)
             except OSError:
                 return
-            if self._shown.endswith(b"?: ") and left:
+            if self._shown.endswith(self._prompt) and left:
                 os.write(self._master, left.pop(0).encode() + b"\n")
 
     def leave(self) -> str:
@@ -46,9 +47,8 @@ class Person:
 
 
 @contextmanager
-def person(*answers: str) -> Iterator[Person]:
-    one = Person(list(answers))
-    yield one
+def person(*answers: str, prompt: bytes = b"?: ") -> Iterator[Person]:
+    yield Person(list(answers), prompt)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,13 @@ def test_the_question_is_not_on_the_standard_streams(tmp_path: Path) -> None:
     assert ended == (0, "", "")
     assert "test1" in shown and shown.endswith(PROMPT + "y\n")
     assert len(shell.master.jobs) == 1
+
+
+def test_a_password_is_typed_unseen() -> None:
+    with person("secret1", prompt=b"Password: ") as one:
+        assert ask_password(one.terminal, "Password: ") == "secret1"
+        assert "secret1" not in one.leave()
+
+
+def test_without_a_terminal_there_is_no_password(tmp_path: Path) -> None:
+    assert ask_password(str(tmp_path / "none"), "Password") is None

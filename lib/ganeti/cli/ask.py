@@ -19,6 +19,7 @@ YES_NO: Sequence[Choice] = (
 WIDTH = 70
 MANY = 20  # more names than that are shown on demand only
 ANSWER_BYTES = 2  # a letter and the end of the line
+PASSWORD_BYTES = 4096  # the longest line of a terminal
 
 
 def ask(terminal: str, text: str, choices: Sequence[Choice]) -> str:
@@ -86,3 +87,26 @@ def confirm_many(terminal: str, names: Sequence[str], kind: str, operation: str)
     yes, no = YES_NO
     answer = ask(terminal, head, (yes, ("v", "v", f"View the list of affected {kind}"), no))
     return answer == "y" or (answer == "v" and ask(terminal, full, YES_NO) == "y")
+
+
+def ask_password(terminal: str, prompt: str) -> str | None:
+    """What was typed, unseen; None when there is no terminal, or it ends."""
+    import termios
+
+    try:
+        file = os.open(terminal, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        before = termios.tcgetattr(file)
+        silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+        termios.tcsetattr(file, termios.TCSADRAIN, silent)
+        try:
+            _write(file, prompt)
+            line = os.read(file, PASSWORD_BYTES)
+        finally:
+            termios.tcsetattr(file, termios.TCSADRAIN, before)
+        _write(file, "\n")
+    finally:
+        os.close(file)
+    return line.decode(errors="surrogateescape").rstrip("\n") if line else None

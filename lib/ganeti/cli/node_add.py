@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ganeti.cli.ask import ask_password
 from ganeti.cli.failure import Refused
 from ganeti.cli.run import Run
 from ganeti.errors import Code, OpPrereqError, ResolverError
@@ -48,7 +49,7 @@ def add_node(run: Run, join: Callable[..., None] | None = None) -> None:
         ssh_key_bits=int(key_bits or 2048),
         ssh_port=port,
         check_host_key=wanted.ssh_key_check,
-        ask_password=None,
+        ask_password=lambda prompt: ask_password(run.world.terminal, prompt),
         say=run.err if wanted.verbose else lambda text: None,
     )
     run.submit(
