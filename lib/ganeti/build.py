@@ -2,5 +2,6 @@
 
 LOCALSTATEDIR = "/var"
 SYSCONFDIR = "/etc"
+DATADIR = "/usr/share"
 LIBDIR = "/usr/lib/ganeti"
 SBINDIR = "/usr/sbin"

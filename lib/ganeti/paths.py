@@ -7,7 +7,7 @@ node. The names below the root are those of facts/constants.json (`paths`).
 import os
 from pathlib import Path
 
-from ganeti.build import LIBDIR, LOCALSTATEDIR, SYSCONFDIR
+from ganeti.build import DATADIR, LIBDIR, LOCALSTATEDIR, SYSCONFDIR
 
 ROOT_VARIABLE = "GANETI_ROOTDIR"
 HOSTNAME_VARIABLE = "GANETI_HOSTNAME"
@@ -97,7 +97,7 @@ class Paths:
             "/srv/ganeti/os",
             "/usr/local/lib/ganeti/os",
             LIBDIR + "/os",
-            "/usr/share/ganeti/os",
+            DATADIR + "/ganeti/os",
         ]
         return [self.below(place) for place in places]
 
