@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -210,3 +211,28 @@ def test_an_address_in_use_is_an_error() -> None:
             await server.stop()
 
     on_loop(work)
+
+
+def test_a_peer_that_leaves_before_its_answer_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    began, gone = threading.Event(), threading.Event()
+
+    def slow(request: Request) -> Answer:
+        began.set()
+        gone.wait(5)
+        return Answer(b"too late")
+
+    async def work() -> None:
+        server = HttpServer(slow, tls=None, limits=Limits(), workers=1)
+        await server.start("127.0.0.1", 0)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(HEAD + b"Content-Length: 0\r\n\r\n")
+        await writer.drain()
+        await asyncio.to_thread(began.wait, 5)
+        writer.transport.abort()
+        while server.connections:
+            await asyncio.sleep(0.01)
+        gone.set()
+        await server.stop()
+
+    on_loop(work)
+    assert "Traceback" not in caplog.text

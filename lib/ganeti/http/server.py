@@ -204,6 +204,8 @@ class HttpServer:
             logger.warning("%s does not take its answer, connection dropped", raw.remote)
             if raw.transport is not None:
                 raw.transport.abort()
+        except ConnectionError:
+            logger.info("%s did not wait for its answer", raw.remote)
         return response
 
 
