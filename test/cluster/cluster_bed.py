@@ -102,7 +102,13 @@ class ClusterBed:
 
     def delay(self, duration_s: float, **more: Any) -> int:
         """The number of a new job that sleeps."""
-        op = {"OP_ID": "OP_TEST_DELAY", "duration": duration_s, "no_locks": True, **more}
+        op = {
+            "OP_ID": "OP_TEST_DELAY",
+            "duration": duration_s,
+            "no_locks": True,
+            "reason": [],
+            **more,
+        }
         return int(self.client().call("SubmitJob", [op]))
 
     def statuses(self, numbers: list[int]) -> list[str]:

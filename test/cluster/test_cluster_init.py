@@ -11,7 +11,10 @@ from ganeti.utils.daemons import MASTERD, NODED
 
 REFUSED = {
     "a name that does not resolve": ([*INIT, "nowhere.example.com"], 1),
-    "an unknown hypervisor": (["gnt-cluster", "init", "--enabled-hypervisors=vmwear", "cluster"], 1),
+    "an unknown hypervisor": (
+        ["gnt-cluster", "init", "--enabled-hypervisors=vmwear", "cluster"],
+        1,
+    ),
     "an unknown disk template": ([*INIT, "--enabled-disk-templates=floppy", "cluster"], 1),
     "a bad MAC prefix": ([*INIT, "-m", "zz:00", "cluster"], 1),
     "a MAC prefix that is not hexadecimal": ([*INIT, "-m", "zz:yy:xx", "cluster"], 1),
