@@ -21,7 +21,7 @@ from fakes.nodes import (
     start_node,
 )
 from ganeti.errors import OpExecError
-from ganeti.http.client import HttpAnswer, Unreachable
+from ganeti.http.client import PER_HOST, HttpAnswer, Unreachable
 from ganeti.http.server import loop_factory
 from ganeti.paths import Paths
 from ganeti.rpc import calls
@@ -162,6 +162,20 @@ def test_one_connection_carries_many_calls(tmp_path: Path) -> None:
             await client.one(node.target, calls.version)
         assert node.daemon._server is not None
         assert len(node.daemon._server.connections) == 1
+        await client.close()
+        await node.stop()
+
+    on_loop(work)
+
+
+def test_many_calls_to_one_node_share_some_connections(tmp_path: Path) -> None:
+    async def work() -> None:
+        node = await start_node(tmp_path / "node")
+        client = a_client(a_root(tmp_path / "master"))
+        asked = (client.one(node.target, calls.version) for _ in range(300))
+        assert set(await asyncio.gather(*asked)) == {CONFIG_VERSION}
+        assert node.daemon._server is not None
+        assert len(node.daemon._server.connections) <= PER_HOST
         await client.close()
         await node.stop()
 

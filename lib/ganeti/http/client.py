@@ -11,6 +11,7 @@ import aiohttp
 
 CONNECT_S = 5.0  # facts/node-rpc.json, transport.timeouts.connect_s
 KEPT_S = 45.0  # less than the 60 s of the server, so that it never closes under a new request
+PER_HOST = 32  # connections to one host; more than a noded serves at a time, so none waits for us
 ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 
 
@@ -77,6 +78,7 @@ class HttpClient:
             connector = aiohttp.TCPConnector(
                 ssl=self._tls if self._tls is not None else False,
                 limit=0,  # rpc/client.py bounds its fan-outs
+                limit_per_host=PER_HOST,
                 keepalive_timeout=KEPT_S,
                 ttl_dns_cache=60,
             )
