@@ -22,7 +22,8 @@ from ganeti.model.ssconf import ssconf_values
 from ganeti.rpc import calls
 from ganeti.rpc.base import Call, Outcome, P, R, Target
 from ganeti.rpc.calls import JournalState
-from ganeti.rpc.replicate import JournalRpc, Offloader, send_file
+from ganeti.rpc.follow import JournalRpc, send_file
+from ganeti.rpc.replicate import Offloader
 from ganeti.utils.files import Disk
 from ganeti.version import RELEASE
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from ganeti.config.transaction import KINDS, Delta
 from ganeti.errors import ConfigurationError, ParseError

@@ -28,8 +28,9 @@ from ganeti.model.config import ConfigDocument
 from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc.base import Target
+from ganeti.rpc.follow import ReplicationSettings
 from ganeti.rpc.recover import fetch_newest
-from ganeti.rpc.replicate import Offloader, ReplicatedJournal, ReplicationSettings, in_thread
+from ganeti.rpc.replicate import Offloader, ReplicatedJournal, in_thread
 from ganeti.utils.files import Disk, Owner
 
 logger = logging.getLogger(__name__)
@@ -135,34 +136,43 @@ class ConfigStore:
 
     # Beginning and ending.
 
-    async def start(self, *, takeover: bool = False) -> None:
-        """The configuration is loaded and takes changes.
+    async def load(self) -> Snapshot:
+        """`snapshot` is what the files here hold; nothing is written and no node is told.
 
-        `takeover`: this node was not the master before; the newest copy among the candidates
-        that answer is fetched first. Raises ConfigurationError, naming file and place, when a
-        file is missing or damaged (it is kept), ConfigVersionMismatch, or OSError.
+        For what must be known before this node may act as the master (the vote). Raises
+        ConfigurationError, naming file and place, when a file is missing or damaged (it is
+        kept), ConfigVersionMismatch, or OSError.
         """
-        document = await self._load()
+        self.snapshot = self.newest = Snapshot.of(await self._load())
+        return self.snapshot
+
+    async def start(self, *, takeover: bool = False) -> None:
+        """The configuration is loaded and takes changes; the candidates obey this master.
+
+        Only the master may call this: it begins a new term of the journal, and an older master
+        can write no more. `takeover`: this node was not the master before; the newest copy among
+        the candidates that answer is fetched first. Raises what `load` raises.
+        """
+        snapshot = await self.load()
         if takeover:
-            targets = self._followers_of(Snapshot.of(document))
+            targets = self._followers_of(snapshot)
             files = (self._paths.config_journal, self._paths.config_data)
             source = await fetch_newest(
                 self._rpc, JOURNAL_NAME, targets, self._disk, files, self._offload
             )
             if source is not None:
                 logger.info("configuration: the newest copy was fetched from node %s", source)
-                document = await self._load()
-        self.snapshot = self.newest = Snapshot.of(document)
-        self.problems = check_document(self.snapshot)
+                snapshot = await self.load()
+        self.problems = check_document(snapshot)
         for problem in self.problems:
             logger.warning("configuration: %s", problem)
-        self._set_followers(self.snapshot)
-        self._note_saved(await self._offload(lambda: self._writer.write(self.snapshot)))
+        self._set_followers(snapshot)
+        self._note_saved(await self._offload(lambda: self._writer.write(snapshot)))
         await self.journal.begin(self._base())
         self._open = True
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
         self.distributor.push_soon()
-        self.distributor.changed(self.snapshot)
+        self.distributor.changed(snapshot)
 
     async def _load(self) -> ConfigDocument:
         path = self._paths.config_data

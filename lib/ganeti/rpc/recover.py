@@ -13,7 +13,8 @@ from pathlib import Path
 from ganeti.errors import ConfigurationError, ParseError
 from ganeti.rpc import calls
 from ganeti.rpc.base import Target
-from ganeti.rpc.replicate import FILE_MODE, PIECE_BYTES, JournalRpc, Offloader
+from ganeti.rpc.follow import PIECE_BYTES, TEXT, JournalRpc
+from ganeti.rpc.replicate import FILE_MODE, Offloader
 from ganeti.utils import journal as form
 from ganeti.utils.files import Disk
 from ganeti.utils.journal import Generation
@@ -108,5 +109,5 @@ async def _fetch(rpc: JournalRpc, source: Target, name: str) -> bytes:
             raise ConfigurationError(f"node {source.name}: {name}: {outcome.error}")
         if not outcome.value:
             return b"".join(pieces)
-        pieces.append(outcome.value.encode("latin-1"))
+        pieces.append(outcome.value.encode(TEXT))
         offset += len(pieces[-1])

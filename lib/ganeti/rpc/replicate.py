@@ -5,9 +5,8 @@ candidate with the same bytes, at the same time. The next batch is collected whi
 written; a candidate gets all that is there when its last call is answered. The rules (who has
 how much, what is durable) are `utils/journal.py: Progress`; this is the shell around it.
 
-A candidate whose journal does not continue ours says what it has. If that is a beginning of ours,
-it gets the missing bytes, else the whole, with what the journal is based upon before it. A
-candidate that fails is asked again after a pause and caught up; nobody waits for it.
+Each candidate is kept up to date by a `Follower` (rpc/follow.py). One that fails is asked again
+after a pause and caught up; nobody waits for it.
 
 With no majority within the deadline the journal is *degraded*: records count as stored once the
 local disk has them, until a majority has caught up.
@@ -17,17 +16,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from ganeti.errors import ConfigurationError, GenericError, ProgrammerError
+from ganeti.errors import ConfigurationError, ProgrammerError
 from ganeti.rpc import calls
-from ganeti.rpc.base import Call, Outcome, P, R, Target
+from ganeti.rpc.base import Target
 from ganeti.rpc.calls import JournalState
+from ganeti.rpc.follow import Follower, Image, JournalRpc, ReplicationSettings
 from ganeti.utils import journal as form
 from ganeti.utils.files import AppendFile, Disk, Owner
 from ganeti.utils.journal import Contents, Generation, Header, Progress
@@ -36,17 +36,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PIECE_BYTES: Final = 128 * 1024  # with its JSON form around it a call stays below 256 KiB
 FILE_MODE: Final = 0o640
-
-
-class JournalRpc(Protocol):
-    """The part of the RPC client that replication needs."""
-
-    async def ask(
-        self, node: Target, call: Call[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> Outcome[R]:
-        """The node's outcome; never raises."""
 
 
 async def in_thread(function: Callable[[], T]) -> T:
@@ -60,17 +50,6 @@ class Offloader(Protocol):
     def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicationSettings:
-    """Limits, in seconds unless said otherwise."""
-
-    deadline_s: float = 5.0  # no majority for that long: degraded
-    first_retry_s: float = 0.1  # after a candidate failed; doubles
-    longest_retry_s: float = 10.0
-    stop_s: float = 2.0  # at the end candidates get that long to catch up
-    piece_bytes: int = PIECE_BYTES
-
-
 @dataclass(slots=True)
 class Waiter:
     """Somebody waits until the journal up to `end` is durable; None: not written yet."""
@@ -78,18 +57,6 @@ class Waiter:
     future: asyncio.Future[bool]
     end: int | None = None
     written_at: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class Link:
-    """One candidate, as this master knows it."""
-
-    target: Target
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    known: bool = False  # its journal is a beginning of ours, up to Progress.matched
-    pause_s: float = 0.0
-    refused: str = ""  # a later master has written there
-    task: asyncio.Task[None] | None = None
 
 
 async def _nothing(target: Target) -> None:
@@ -135,8 +102,7 @@ class ReplicatedJournal:
         self._header: Header | None = None
         self._loaded: Generation | None = None
         self._file: AppendFile | None = None
-        self._bytes = bytearray()  # the file as it is, and the batch being written
-        self._epoch = 0  # grows when what was handed to candidates no longer holds
+        self._image = Image(name)
         self._progress = Progress(0)
         self._unwritten: deque[Waiter] = deque()
         self._written: deque[Waiter] = deque()
@@ -144,7 +110,7 @@ class ReplicatedJournal:
         self._broken = ""
         self._writer: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()  # writing a batch, or a new generation
-        self._links: dict[str, Link] = {}
+        self._followers: dict[str, Follower] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._degraded_to = 0
 
@@ -214,8 +180,8 @@ class ReplicatedJournal:
     async def states(self) -> list[JournalState]:
         """What the candidates that answer within half a deadline have."""
         tasks = [
-            asyncio.ensure_future(self._rpc.ask(link.target, calls.journal_state, self.name, False))
-            for link in self._links.values()
+            asyncio.ensure_future(self._rpc.ask(one.target, calls.journal_state, self.name, False))
+            for one in self._followers.values()
         ]
         if not tasks:
             return []
@@ -248,8 +214,9 @@ class ReplicatedJournal:
             self._file.close()
         self._file = file
         self._header = header
-        self._bytes = bytearray(data)
-        self._epoch += 1
+        self._image.generation = str(header.generation)
+        self._image.data = bytearray(data)
+        self._image.epoch += 1
         self._progress.restart(len(data))
         for waiter in self._written:
             waiter.end = len(data)
@@ -257,9 +224,8 @@ class ReplicatedJournal:
         beginning = Waiter(asyncio.get_running_loop().create_future())
         beginning.end, beginning.written_at = len(data), asyncio.get_running_loop().time()
         self._written.append(beginning)  # a master without majority notices it by this one
-        for link in self._links.values():
-            link.known = False
-            link.wake.set()
+        for follower in self._followers.values():
+            follower.forget()
         self._settle()
 
     # Appending.
@@ -317,9 +283,9 @@ class ReplicatedJournal:
             return
         waiters = list(self._unwritten)
         self._unwritten.clear()
-        self._bytes += batch
-        for link in self._links.values():
-            link.wake.set()
+        self._image.data += batch
+        for follower in self._followers.values():
+            follower.wake()
 
         def store() -> None:
             file.append(batch)
@@ -353,11 +319,10 @@ class ReplicatedJournal:
                 f" {second.strerror}; restart the daemon when the disk is repaired"
             )
         self._progress.failed()
-        self._epoch += 1
-        del self._bytes[size:]
-        for link in self._links.values():
-            link.known = False
-            link.wake.set()
+        self._image.epoch += 1
+        del self._image.data[size:]
+        for follower in self._followers.values():
+            follower.forget()
         failed = [*waiters, *self._unwritten]
         self._unwritten.clear()
         self._records -= len(failed)
@@ -422,16 +387,17 @@ class ReplicatedJournal:
         self.on_degraded(degraded, reason)
 
     def _has_majority(self) -> bool:
-        return 1 + sum(link.known for link in self._links.values()) >= self._progress.majority
+        known = sum(follower.known for follower in self._followers.values())
+        return 1 + known >= self._progress.majority
 
     def _missing(self) -> str:
         behind = sorted(
-            link.target.name
-            for uuid, link in self._links.items()
+            follower.target.name
+            for uuid, follower in self._followers.items()
             if self._progress.matched.get(uuid, 0) < self._progress.local
         )
         return (
-            f"{self._progress.majority} of {len(self._links) + 1} master candidates must have a"
+            f"{self._progress.majority} of {len(self._followers) + 1} master candidates must have a"
             f" change, these have not: {', '.join(behind)}"
         )
 
@@ -440,121 +406,45 @@ class ReplicatedJournal:
     def set_followers(self, targets: Sequence[Target]) -> None:
         """The configured master candidates other than this master."""
         wanted = {target.uuid: target for target in targets}
-        for uuid in set(self._links) - set(wanted):
-            task = self._links.pop(uuid).task
-            if task is not None:
-                task.cancel()
+        for uuid in set(self._followers) - set(wanted):
+            self._followers.pop(uuid).task.cancel()
         for uuid, target in wanted.items():
-            link = self._links.get(uuid)
-            if link is None:
-                link = self._links[uuid] = Link(target)
-                link.wake.set()
-                link.task = asyncio.get_running_loop().create_task(self._follow(link))
-            elif link.target != target:
-                link.target, link.pause_s = target, 0.0
-                link.wake.set()
+            follower = self._followers.get(uuid)
+            if follower is None:
+                follower = self._followers[uuid] = self._follower(target)
+                follower.wake()
+            elif follower.target != target:
+                follower.move(target)
         self._progress.set_followers(wanted)
         if self._header is not None:
             self._settle()
 
-    async def _follow(self, link: Link) -> None:
-        """Keep one candidate up to date, for ever."""
-        while True:
-            await link.wake.wait()
-            link.wake.clear()
-            while self._header is not None and self._is_behind(link):
-                problem = await self._advance(link)
-                if problem:
-                    link.known = False
-                    link.pause_s = min(
-                        max(self._settings.first_retry_s, 2 * link.pause_s),
-                        self._settings.longest_retry_s,
-                    )
-                    logger.debug("journal %s: node %s: %s", self.name, link.target.name, problem)
-                    await asyncio.sleep(link.pause_s)
-                else:
-                    link.pause_s = 0.0
-
-    def _is_behind(self, link: Link) -> bool:
-        return not link.known or self._matched(link) < len(self._bytes)
-
-    def _matched(self, link: Link) -> int:
-        return self._progress.matched.get(link.target.uuid, 0)
-
-    async def _advance(self, link: Link) -> str:
-        """One step: find out, bring the whole, or bring what is missing; why it failed, or ""."""
-        if not link.known:
-            return await self._find_out(link)
-        epoch, start, generation = self._epoch, self._matched(link), self.generation
-        piece = bytes(self._bytes[start : start + self._settings.piece_bytes])
-        state = await self._ask(
-            link, calls.journal_append, self.name, str(generation), start, piece.decode("latin-1")
+    def _follower(self, target: Target) -> Follower:
+        return Follower(
+            target,
+            self._image,
+            self._rpc,
+            self._settings,
+            before_replace=lambda there: self.before_replace(there),
+            progressed=partial(self._has, target.uuid),
+            refused=self._stop_if_deposed,
         )
-        if isinstance(state, str):
-            return state
-        if epoch != self._epoch:
-            return ""
-        if state.refused:
-            link.known = False  # it was restarted, or another master wrote there: ask what it has
-            return ""
-        self._matches(link, start + len(piece))
-        return ""
 
-    async def _find_out(self, link: Link) -> str:
-        epoch = self._epoch
-        state = await self._ask(link, calls.journal_state, self.name, True)
-        if isinstance(state, str):
-            return state
-        if epoch != self._epoch:
-            return ""
-        if state.generation == str(self.generation) and state.size <= len(self._bytes):
-            if state.crc == zlib.crc32(memoryview(self._bytes)[: state.size].tobytes()):
-                link.refused = ""
-                self._matches(link, state.size)
-                return ""
-        return await self._send_whole(link)
-
-    async def _send_whole(self, link: Link) -> str:
-        try:
-            await self.before_replace(link.target)
-        except (OSError, GenericError) as error:
-            return str(error)
-        epoch, data, generation = self._epoch, bytes(self._bytes), str(self.generation)
-        state = await send_file(
-            self._rpc, link.target, self.name, generation, data, self._settings.piece_bytes
-        )
-        if isinstance(state, str):
-            return state
-        if state.refused:
-            if state.deposed and not link.refused:
-                logger.error("node %s refuses the journal: %s", link.target.name, state.refused)
-            link.refused = state.refused if state.deposed else ""
-            self._stop_if_deposed()
-            return state.refused
-        link.refused = ""
-        if epoch == self._epoch:
-            self._matches(link, len(data))
-        return ""
-
-    def _matches(self, link: Link, size: int) -> None:
-        link.known = True
-        self._progress.matches(link.target.uuid, size)
+    def _has(self, uuid: str, size: int) -> None:
+        """A candidate durably has the first `size` bytes."""
+        self._progress.matches(uuid, size)
         self._settle()
 
     def _stop_if_deposed(self) -> None:
         """With so many refusals that no majority is left, another master rules the cluster."""
-        refusals = [link for link in self._links.values() if link.refused]
-        if len(self._links) + 1 - len(refusals) < self._progress.majority and not self._broken:
-            names = ", ".join(sorted(link.target.name for link in refusals))
+        refusals = [one for one in self._followers.values() if one.refusal]
+        left = len(self._followers) + 1 - len(refusals)
+        if left < self._progress.majority and not self._broken:
+            names = ", ".join(sorted(one.target.name for one in refusals))
             self._break(
                 f"{self.path}: another master has taken over: {names} refused this one's changes;"
                 " restart the master daemon if this node is the master"
             )
-
-    async def _ask(
-        self, link: Link, call: Call[P, JournalState], *args: P.args, **kwargs: P.kwargs
-    ) -> JournalState | str:
-        return await _asked(self._rpc, link.target, call, *args, **kwargs)
 
     # Ending.
 
@@ -568,7 +458,7 @@ class ReplicatedJournal:
         """Wait until every candidate has everything, `timeout_s` at most; whether they have."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        while any(self._is_behind(link) for link in self._links.values()):
+        while any(follower.is_behind for follower in self._followers.values()):
             if loop.time() >= until:
                 return False
             await asyncio.sleep(0.01)
@@ -579,55 +469,18 @@ class ReplicatedJournal:
         await self.settled()
         if self._file is not None:
             await self.caught_up(self._settings.stop_s)
-        tasks = [link.task for link in self._links.values() if link.task is not None]
+        tasks = [follower.task for follower in self._followers.values()]
         tasks += [self._writer] if self._writer is not None else []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._links.clear()
+        self._followers.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-async def send_file(
-    rpc: JournalRpc,
-    target: Target,
-    name: str,
-    generation: str,
-    data: bytes,
-    piece_bytes: int = PIECE_BYTES,
-) -> JournalState | str:
-    """The candidate has the whole file; its state, or why not."""
-    crc, offset = zlib.crc32(data), 0
-    while True:
-        piece = data[offset : offset + piece_bytes]
-        state = await _asked(
-            rpc,
-            target,
-            calls.journal_replace,
-            name,
-            generation,
-            offset,
-            piece.decode("latin-1"),
-            len(data),
-            crc,
-        )
-        offset += len(piece)
-        if isinstance(state, str) or state.refused or offset >= len(data):
-            return state
-
-
-async def _asked(
-    rpc: JournalRpc, target: Target, call: Call[P, JournalState], *args: P.args, **kwargs: P.kwargs
-) -> JournalState | str:
-    outcome = await rpc.ask(target, call, *args, **kwargs)
-    if outcome.error is not None or outcome.value is None:
-        return outcome.error or "no answer"
-    return outcome.value
 
 
 def _resolve(future: asyncio.Future[bool], value: bool) -> None:
