@@ -18,7 +18,7 @@ from ganeti.jobs.rules import Action, Rule, effective_rule
 from ganeti.jobs.run import CANCELED_TEXT, Executor, JobRun, ends_after_crash
 from ganeti.jobs.schedule import Scheduler, Ticket, ad_hoc_limits
 from ganeti.jobs.status import JobStatus, OpStatus
-from ganeti.jobs.store import JobStore, queue_lock
+from ganeti.jobs.store import JobStore
 from ganeti.jobs.waiters import Waiters
 
 logger = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ class Engine:
 
         JobQueueError, ConfigurationError, ParseError or OSError: the queue can't be used.
         """
-        await asyncio.to_thread(self._store.make_directory)
-        self._open.enter_context(queue_lock(self._store.lock_path))
+        self._open.enter_context(self._store.ours())
         try:
             await self._load()
         except BaseException:
@@ -93,12 +92,12 @@ class Engine:
         self.start_jobs()
 
     async def _load(self) -> None:
-        loaded = await asyncio.to_thread(self._store.load)
+        loaded = await self._store.offload(self._store.load)
         contents = await self._journal.load()
         for line in contents.records if contents is not None else ():
             loaded.apply(decode_record(line, "the job queue's journal"))
         if loaded.archived:
-            await asyncio.to_thread(self._store.archive, sorted(loaded.archived))
+            await self._store.offload(lambda: self._store.archive(sorted(loaded.archived)))
         self.jobs.by_id.update(sorted(loaded.by_id.items()))
         self.jobs.serial = self.serial = loaded.serial
         if contents is not None and contents.records:
@@ -269,7 +268,7 @@ class Engine:
         """State of a live or archived job; None if there is none."""
         job = self.jobs.by_id.get(number)
         if job is None:
-            job = await asyncio.to_thread(self._store.read_archived, number)
+            job = await self._store.offload(lambda: self._store.read_archived(number))
         return job.status if job is not None else None
 
     def _changed(self, numbers: Iterable[int]) -> None:

@@ -76,7 +76,7 @@ class Keeper:
         self.unmoved.update(numbers)
         todo = sorted(self.unmoved)
         async with self._turn:
-            await asyncio.to_thread(self._store.archive, todo)
+            await self._store.offload(lambda: self._store.archive(todo))
         for number in todo:
             self._due.pop(number, None)
         self.unmoved.difference_update(todo)
@@ -150,7 +150,7 @@ class Keeper:
                 self._store.write(number, content)
 
         try:
-            await asyncio.to_thread(write)
+            await self._store.offload(write)
         except OSError:
             self._due = {**due, **self._due}
             raise

@@ -61,7 +61,7 @@ class JobQueue:
         JobQueueError, ConfigurationError, ParseError or OSError: the queue can't be used.
         """
         await self._engine.start()
-        self.drained = await asyncio.to_thread(self._store.is_drained)
+        self.drained = await self._store.offload(self._store.is_drained)
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """No job begins any more; those that run have `grace_s` to end; files are written."""
@@ -115,7 +115,7 @@ class JobQueue:
 
     async def set_drained(self, drained: bool) -> bool:
         """The queue takes jobs, or not; here and on the candidates. True."""
-        await asyncio.to_thread(self._store.set_drained, drained)
+        await self._store.offload(lambda: self._store.set_drained(drained))
         self.drained = drained
         if self._replicator is not None:
             await self._replicator.set_drain_flag(drained)
@@ -213,17 +213,20 @@ class JobQueue:
         found = {number: self.jobs[number] for number in numbers if number in self.jobs}
         for number in numbers:
             if number not in found and 0 < number <= self.serial:
-                job = await asyncio.to_thread(self._store.read_archived, number)
+                job = await self._read_archived(number)
                 if job is not None:
                     found[number] = job
         return found
+
+    async def _read_archived(self, number: int) -> Job | None:
+        return await self._store.offload(lambda: self._store.read_archived(number))
 
     async def all_jobs(self, archived: bool) -> list[Job]:
         """All jobs by number; with the archived ones (which are read from disk) if `archived`."""
         live = list(self.jobs.values())
         if not archived:
             return live
-        old = await asyncio.to_thread(self._store.all_archived)
+        old = await self._store.offload(self._store.all_archived)
         return sorted([*(job for job in old if job.id not in self.jobs), *live], key=_by_id)
 
     async def wait_for_change(

@@ -16,6 +16,7 @@ from ganeti.jobs.store import archived_name, job_file_name
 from ganeti.rpc import calls
 from ganeti.rpc.base import Target
 from ganeti.rpc.client import RpcClient
+from ganeti.rpc.replicate import Offloader, in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +52,15 @@ class JobFileReplicator:
         content: Callable[[str], str | None],
         all_files: Callable[[], Iterable[str]],
         directory: str = "/var/lib/ganeti/queue",
+        *,
+        offload: Offloader = in_thread,
     ) -> None:
         self._rpc = rpc
         self._candidates = candidates
         self._content = content
         self._all_files = all_files
         self._directory = directory
+        self._offload = offload
         self._debts: dict[str, _Debt] = {}
 
     def changed(self, names: Iterable[str]) -> None:
@@ -124,7 +128,7 @@ class JobFileReplicator:
 
     async def _send(self, target: Target, debt: _Debt, name: str) -> bool:
         debt.files.pop(name, None)  # before reading: a change from now on is owed again
-        content = await asyncio.to_thread(self._content, name)
+        content = await self._offload(lambda: self._content(name))
         if content is None:
             return True
         outcome = await self._rpc.ask(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from ganeti.errors import ParseError
+from ganeti.errors import ParameterError, ParseError
 from ganeti.jobs.job import Job
+from ganeti.opcodes.checks import Mismatch
+from ganeti.opcodes.filter import Cell, from_json, matches
 from ganeti.serializer import Json
 
 WATERMARK = "watermark"
-_ABSENT = object()
 
 
 class Action(StrEnum):
@@ -91,7 +91,7 @@ def _read_predicate(value: Json, watermark: int, where: str) -> Callable[[Job], 
             pass
         case _:
             raise ParseError(f"{where}: a predicate is [kind, filter], not {value!r}")
-    test = compile_filter(condition, {WATERMARK: watermark} if kind == "jobid" else {}, where)
+    test = _compile(condition, watermark if kind == "jobid" else None, where)
     match kind:
         case "jobid":
             return lambda job: test({"id": job.id})
@@ -110,70 +110,41 @@ def _reasons(job: Job) -> Iterable[Mapping[str, Json]]:
 
 Test = Callable[[Mapping[str, Json]], bool]
 
-_COMPARE: dict[str, Callable[[Json, Json], bool]] = {
-    "==": lambda a, b: bool(a == b),
-    "=": lambda a, b: bool(a == b),
-    "!=": lambda a, b: bool(a != b),
-    "<": lambda a, b: bool(a < b),
-    "<=": lambda a, b: bool(a <= b),
-    ">": lambda a, b: bool(a > b),
-    ">=": lambda a, b: bool(a >= b),
-    "=[]": lambda a, b: isinstance(a, (list, tuple)) and b in a,
-    "=~": lambda a, b: isinstance(a, str) and re.search(b, a) is not None,
-}
+
+class _Absent(Exception):
+    """The object has no such field."""
 
 
-def compile_filter(value: Json, words: Mapping[str, Json], where: str) -> Test:
-    """A filter of the query language as a test of an object; `words` are values with a name.
+def _compile(condition: Json, watermark: int | None, where: str) -> Test:
+    """A filter as a test of an object; fields may be dotted.
 
-    Fields may be dotted. A field that the object lacks, or of another type, meets no condition.
+    An object that lacks a field, or has another type there, does not pass. For job numbers the
+    word "watermark" stands for a number.
     """
-    match value:
-        case None:
-            return lambda item: True
-        case ["&", *inner]:
-            tests = [compile_filter(one, words, where) for one in inner]
-            return lambda item: all(test(item) for test in tests)
-        case ["|", *inner]:
-            tests = [compile_filter(one, words, where) for one in inner]
-            return lambda item: any(test(item) for test in tests)
-        case ["!", one]:
-            negated = compile_filter(one, words, where)
-            return lambda item: not negated(item)
-        case ["?", str(field)]:
-            return lambda item: _field(item, field) not in (_ABSENT, None, False, "", 0)
-        case [str(operator), str(field), operand] if operator in _COMPARE:
-            return _comparison(operator, field, operand, words, where)
-    raise ParseError(f"{where}: {value!r} is no filter")
-
-
-def _comparison(
-    operator: str, field: str, operand: Json, words: Mapping[str, Json], where: str
-) -> Test:
-    compare = _COMPARE[operator]
-    wanted = words.get(operand, operand) if isinstance(operand, str) else operand
-    if operator == "=~":
-        try:
-            re.compile(wanted)
-        except (re.error, TypeError) as error:
-            raise ParseError(f"{where}: {wanted!r} is no regular expression: {error}") from error
+    try:
+        tree = from_json(_with_number(condition, watermark) if watermark is not None else condition)
+    except Mismatch as error:
+        raise ParseError(f"{where}: {condition!r} is no filter: {error.fact}") from error
 
     def test(item: Mapping[str, Json]) -> bool:
-        found = _field(item, field)
-        if found is _ABSENT:
-            return False
         try:
-            return compare(found, wanted)
-        except TypeError:
+            return matches(tree, lambda field: Cell(_field(item, field)))
+        except (_Absent, ParameterError):
             return False
 
     return test
+
+
+def _with_number(condition: Json, watermark: int) -> Json:
+    if isinstance(condition, (list, tuple)):
+        return [_with_number(part, watermark) for part in condition]
+    return watermark if condition == WATERMARK else condition
 
 
 def _field(item: Mapping[str, Json], field: str) -> Json:
     value: Json = item
     for part in field.split("."):
         if not isinstance(value, Mapping) or part not in value:
-            return _ABSENT
+            raise _Absent
         value = value[part]
     return value

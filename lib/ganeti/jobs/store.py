@@ -1,24 +1,23 @@
 """The queue's directory: job files, archive, number, drain flag, lock. Source: facts/jobs.md §1.
 
-All methods block; the loop calls them in a thread. What the files don't have yet is in the
-journal.
+All methods block; the loop calls them by `offload`, in a thread. What the files don't have yet is
+in the journal.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ganeti.constants import JOBS_PER_ARCHIVE_DIRECTORY, QUEUE_VERSION
-from ganeti.errors import JobFileCorrupted, JobQueueError
+from ganeti.errors import JobFileCorrupted, JobQueueError, LockError
 from ganeti.jobs.job import Job, decode_job
 from ganeti.jobs.journal import Jobs
 from ganeti.paths import Paths
+from ganeti.rpc.replicate import Offloader, in_thread
 from ganeti.utils.files import Disk, Owner
 
 logger = logging.getLogger(__name__)
@@ -50,18 +49,32 @@ def job_number(name: str) -> int | None:
 class JobStore:
     """The files of one queue."""
 
-    def __init__(self, paths: Paths, disk: Disk, owner: Owner | None = None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        disk: Disk,
+        owner: Owner | None = None,
+        *,
+        offload: Offloader = in_thread,
+    ) -> None:
         self.paths = paths
         self.disk = disk
         self.owner = owner
+        self.offload = offload
         self.lost: list[str] = []  # files of which no job could be read
 
-    @property
-    def lock_path(self) -> Path:
-        return self._path(LOCK)
-
-    def make_directory(self) -> None:
+    @contextmanager
+    def ours(self) -> Iterator[None]:
+        """The queue is ours as long as this lasts. JobQueueError when another process has it."""
         self.disk.mkdir(self.paths.queue, mode=DIRECTORY_MODE, owner=self.owner)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.disk.lock(self._path(LOCK), timeout_s=0.0))
+            except LockError as error:
+                raise JobQueueError(
+                    f"{error}: another master daemon works on this queue"
+                ) from error
+            yield
 
     def _prepare(self) -> None:
         """Version and number exist. JobQueueError for a queue of another version."""
@@ -195,19 +208,3 @@ class JobStore:
             self.archive([number])
         except OSError as problem:
             logger.error("%s could not be moved to the archive: %s", name, problem)
-
-
-@contextmanager
-def queue_lock(path: Path) -> Iterator[None]:
-    """The queue is ours as long as this lasts. JobQueueError when another process has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JobQueueError(
-                f"{path} is locked: another master daemon works on this queue"
-            ) from None
-        yield
-    finally:
-        os.close(fd)
