@@ -7,6 +7,7 @@ around one of them. Order of the start: am I the master by ssconf → configurat
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import logging
@@ -14,12 +15,12 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 
 from ganeti import constants
 from ganeti.config.snapshot import Snapshot
-from ganeti.config.store import ConfigStore, followers_of
+from ganeti.config.store import ConfigStore, StoreSettings, followers_of
 from ganeti.errors import GenericError, LockError
 from ganeti.http.server import loop_factory
 from ganeti.http.tls import client_context
@@ -43,7 +44,7 @@ from ganeti.query.engine import QueryEngine
 from ganeti.query.live import RpcLive, target_of
 from ganeti.rpc import calls
 from ganeti.rpc.base import Target
-from ganeti.rpc.client import HttpTransport, RpcClient
+from ganeti.rpc.client import HttpTransport, RpcClient, Transport
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.serializer import Json
 from ganeti.utils import daemonize, log, net
@@ -62,12 +63,20 @@ class NotMaster(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MasterSettings:
-    """How one master daemon is set up."""
+    """How one master daemon is set up; the defaults are those of ganeti-masterd.
+
+    `transport` makes the way to the nodes. `now`: Unix seconds. `limits` are those of the
+    configuration; the queue's journal has the same.
+    """
 
     paths: Paths
     hostname: str
     no_voting: bool = False
-    disk: Disk | None = None
+    disk: Disk = field(default_factory=LocalDisk)
+    transport: Callable[[Paths], Transport] = lambda paths: HttpTransport(client_context(paths))
+    now: Callable[[], float] = time.time
+    random: random.Random = field(default_factory=random.SystemRandom)
+    limits: StoreSettings = field(default_factory=StoreSettings)
 
 
 class Master:
@@ -77,14 +86,15 @@ class Master:
         self.settings = settings
         self.ended = asyncio.Event()
         paths = settings.paths
-        self._disk: Disk = settings.disk or LocalDisk()
-        self.rpc = RpcClient(HttpTransport(client_context(paths)))
+        self._disk: Disk = settings.disk
+        self.rpc = RpcClient(settings.transport(paths))
         self.store = ConfigStore(
             paths,
             disk=self._disk,
             rpc=self.rpc,
-            now=time.time,
-            random=random.SystemRandom(),
+            now=settings.now,
+            random=settings.random,
+            settings=settings.limits,
             on_change=self._config_changed,
         )
         self._queue_rules: object = None
@@ -245,12 +255,17 @@ def check_is_master(paths: Paths, hostname: str) -> None:
         raise NotMaster(f"the master of this cluster is {master}, this is {hostname}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The program ganeti-masterd; its exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """The program's options; the manual page is made from them."""
     parser = daemonize.daemon_parser(PROGRAM, "Ganeti master daemon", network=False)
     parser.add_argument("--no-voting", action="store_true", help="be master without asking nodes")
     parser.add_argument("--yes-do-it", action="store_true", help="needed with --no-voting")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program ganeti-masterd; its exit code."""
+    options = make_parser().parse_args(argv)
     if options.no_voting and not options.yes_do_it:
         sys.stderr.write(
             "--no-voting can lead to two masters; if no other node can be the master, add"

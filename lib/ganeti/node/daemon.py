@@ -167,12 +167,17 @@ def read_family(paths: Paths) -> str:
         return ""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The program ganeti-noded; its exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """The program's options; the manual page is made from them."""
     parser = daemonize.daemon_parser(PROGRAM, "Ganeti node daemon", network=True)
     parser.add_argument("--no-mlock", action="store_false", dest="mlock", help="may be swapped out")
     parser.add_argument("--max-clients", type=int, default=20, help="calls served at a time")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program ganeti-noded; its exit code."""
+    options = make_parser().parse_args(argv)
     paths = Paths.from_environment()
     ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
     try:

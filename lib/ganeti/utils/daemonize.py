@@ -43,8 +43,16 @@ def daemon_parser(program: str, description: str, *, network: bool) -> argparse.
     if network:
         add("-p", "--port", type=int, help="port to listen on")
         where = parser.add_mutually_exclusive_group()
-        where.add_argument("-b", "--bind", dest="bind_address", metavar="ADDRESS")
-        where.add_argument("-i", "--interface", dest="bind_interface", metavar="INTERFACE")
+        where.add_argument(
+            "-b", "--bind", dest="bind_address", metavar="ADDRESS", help="address to listen on"
+        )
+        where.add_argument(
+            "-i",
+            "--interface",
+            dest="bind_interface",
+            metavar="INTERFACE",
+            help="network interface whose address to listen on",
+        )
         add("--no-ssl", action="store_false", dest="ssl", help="no encryption")
         add("-K", "--ssl-key", help="file with the private key")
         add("-C", "--ssl-cert", help="file with the certificate")
