@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+
+from immutables import Map
 
 from ganeti.config.checkpoint import Saved
 from ganeti.config.snapshot import Snapshot
@@ -30,6 +33,7 @@ from ganeti.version import RELEASE
 logger = logging.getLogger(__name__)
 
 CONFIG_DATA = "config.data"
+INSTANCE_LIST = "instance_list"
 
 
 class FanOutRpc(JournalRpc, Protocol):
@@ -41,6 +45,7 @@ class FanOutRpc(JournalRpc, Protocol):
 
 
 def ssconf_of(snapshot: Snapshot) -> dict[str, str]:
+    """ConfigurationError as in model/ssconf.py."""
     return ssconf_values(
         snapshot.cluster,
         snapshot.nodes.values(),
@@ -49,6 +54,20 @@ def ssconf_of(snapshot: Snapshot) -> dict[str, str]:
         snapshot.networks.values(),
         release=RELEASE,
     )
+
+
+def ssconf_that_fits(snapshot: Snapshot) -> dict[str, str]:
+    """The set; without the names of the instances when only they are more than a file may hold.
+
+    Thousands of long names must not keep the list of nodes from the nodes.
+    """
+    try:
+        return ssconf_of(snapshot)
+    except ConfigurationError as error:
+        values = ssconf_of(replace(snapshot, instances=Map()))
+        del values[INSTANCE_LIST]
+        logger.warning("%s; the nodes keep the one they have", error)
+        return values
 
 
 class Distributor:
@@ -160,7 +179,7 @@ class Distributor:
         while self._next is not None:
             snapshot, self._next = self._next, None
             try:
-                values = await self._offload(partial(ssconf_of, snapshot))
+                values = await self._offload(partial(ssconf_that_fits, snapshot))
             except ConfigurationError as error:
                 logger.error("ssconf files can't be computed: %s", error)
                 continue

@@ -18,7 +18,7 @@ from ganeti.paths import Paths
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
 from ganeti.rpc.calls import JournalState
-from ganeti.utils.files import Disk, LocalDisk
+from ganeti.utils.files import Disk
 from ganeti.utils.journal import Generation, read_header
 
 MODE: Final = 0o640
@@ -152,7 +152,7 @@ def _check_size(size: int, limit: int, name: str) -> None:
 
 
 def _store(node: NodeContext) -> JournalStore:
-    return JournalStore(node.paths, LocalDisk())
+    return JournalStore(node.paths, node.files)
 
 
 @serves(calls.journal_append)
