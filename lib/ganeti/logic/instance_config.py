@@ -1,0 +1,87 @@
+"""Instances in the configuration: how one comes in, changes its state, and how all of it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from ganeti.config.index import nic_scope
+from ganeti.config.reserve import FREE, internal, position, return_port, take_port
+from ganeti.config.transaction import Draft
+from ganeti.errors import AddressPoolError
+from ganeti.logic.base import Services
+from ganeti.model.disk import Disk
+from ganeti.model.instance import Instance
+from ganeti.model.nic import Nic
+from ganeti.types import AdminState, AdminStateSource, DiskTemplate
+
+
+def record(
+    services: Services,
+    instance: Instance,
+    *,
+    admin_state: AdminState | None = None,
+    source: AdminStateSource = AdminStateSource.ADMIN,
+    disks_active: bool | None = None,
+) -> Instance:
+    """The configuration says so, in one change; None leaves a value as it is.
+
+    `source` goes with `admin_state`.
+    """
+
+    def change(draft: Draft) -> Instance:
+        made = draft.snapshot.instances[instance.uuid]
+        if admin_state is not None:
+            made = replace(made, admin_state=admin_state, admin_state_source=source)
+        if disks_active is not None:
+            made = replace(made, disks_active=disks_active)
+        return draft.update(made)
+
+    return services.commit(change)
+
+
+def add(
+    draft: Draft, instance: Instance, disks: Sequence[Disk], *, with_port: bool = False
+) -> Instance:
+    """The instance and its disks are there; `with_port` gives it a network port of its own."""
+    if with_port:
+        instance = replace(instance, network_port=take_port(draft))
+    for disk in disks:
+        draft.add(disk)
+    return draft.add(instance)
+
+
+def drop(draft: Draft, instance: Instance) -> None:
+    """Instance and disks are gone; its ports and its addresses in networks are free."""
+    disks = draft.snapshot.disks_of(instance)
+    draft.remove(instance)
+    for disk in disks:
+        draft.remove(disk)
+    free(draft, instance, disks)
+
+
+def free(draft: Draft, instance: Instance, disks: Iterable[Disk]) -> None:
+    """Ports and addresses are free, as far as nobody in the configuration has them."""
+    ports = [] if instance.network_port is None else [instance.network_port]
+    ports += [disk.drbd.port for disk in disks if disk.dev_type is DiskTemplate.DRBD]
+    for port in ports:
+        if port not in draft.snapshot.index.ports:
+            return_port(draft, port)
+    for nic in instance.nics:
+        _free_address(draft, nic)
+
+
+def _free_address(draft: Draft, nic: Nic) -> None:
+    network = draft.snapshot.networks.get(nic.network) if nic.network else None
+    if network is None or nic.ip is None:
+        return
+    if (nic_scope(network.uuid, None), nic.ip) in draft.snapshot.index.ips:
+        return
+    try:
+        index = position(network, nic.ip)
+    except AddressPoolError:  # the address was given by hand, outside of the pool
+        return
+    bits = list(internal(network))
+    if bits[index] != FREE:
+        bits[index] = FREE
+        draft.update(replace(network, reservations="".join(bits)))
