@@ -100,32 +100,42 @@ class Master:
         self._queue_rules: object = None
         self._followers: list[Target] | None = None
         self.locks = JobLocks()
+        self.server: LuxiServer | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """It answers on both sockets.
-
-        NotMaster when ssconf names another node or the vote is lost, ConfigurationError and
-        JobQueueError when a file is damaged (it is left as it is).
-        """
-        check_is_master(self.settings.paths, self.settings.hostname)
-        await self.store.start()
-        if not self.settings.no_voting:
-            await self._vote()
-        await self._start_queue()
+        """It answers on both sockets; raises what `open` raises, LockError for a used socket."""
+        await self.open()
         paths = self.settings.paths
-        service = LuxiService(self.queue, self.engine, self.store, self.state)
-        self.server = LuxiServer([paths.master_socket, paths.query_socket], service.handle)
+        self.server = LuxiServer([paths.master_socket, paths.query_socket], self.service.handle)
         await self.server.start()
         if not paths.is_virtual:
             self._in_background(self._activate_master_ip())
+
+    async def open(self) -> None:
+        """`service` answers and jobs run.
+
+        NotMaster when ssconf names another node or the vote is lost: then no node was told
+        anything. ConfigurationError, ParseError and JobQueueError when a file is damaged (it is
+        left as it is).
+        """
+        check_is_master(self.settings.paths, self.settings.hostname)
+        if not self.settings.no_voting:
+            await self._vote(await self.store.load())
+        await self.store.start()
+        await self._start_queue()
 
     async def _start_queue(self) -> None:
         paths = self.settings.paths
         cluster = self._config().cluster
         self.bridge = Bridge(asyncio.get_running_loop(), cluster.max_running_jobs)
         self.state = MasterState(
-            paths, self._disk, self.rpc, self._config, lambda: self.queue.drained
+            paths,
+            self._disk,
+            self.rpc,
+            self._config,
+            lambda: self.queue.drained,
+            self.settings.now,
         )
         self.engine = QueryEngine(
             config=self._config,
@@ -142,8 +152,10 @@ class Master:
             queries=MasterQueries(self.engine),
             paths=paths,
             stop_master=self._end_soon,
+            now=self.settings.now,
         )
         self.queue = self._make_queue(Processor(side, self._submit_generated))
+        self.service = LuxiService(self.queue, self.engine, self.store, self.state)
         self._config_changed(self._config())
         await self.queue.start()
 
@@ -174,13 +186,6 @@ class Master:
         """The queue, its journal and what brings its files to the candidates."""
         paths = self.settings.paths
         store = JobStore(paths, self._disk)
-        self.queue_journal = ReplicatedJournal(
-            "queue",
-            paths.queue_journal,
-            disk=self._disk,
-            rpc=self.rpc,
-            identity=f"{random.SystemRandom().getrandbits(64):016x}",
-        )
         replicator = JobFileReplicator(
             self.rpc,
             self._other_candidates,
@@ -188,7 +193,16 @@ class Master:
             self._queue_files,
             paths.virtual(paths.queue),
         )
-        return JobQueue(store, self.queue_journal, processor, time.time, replicator)
+        self.queue_journal = ReplicatedJournal(
+            "queue",
+            paths.queue_journal,
+            disk=self._disk,
+            rpc=self.rpc,
+            identity=f"{self.settings.random.getrandbits(64):016x}",
+            settings=self.settings.limits.replication,
+            before_replace=replicator.bring,
+        )
+        return JobQueue(store, self.queue_journal, processor, self.settings.now, replicator)
 
     def _end_soon(self) -> None:
         asyncio.get_running_loop().call_later(LAST_ANSWER_S, self.ended.set)
@@ -196,10 +210,10 @@ class Master:
     def _config(self) -> Snapshot:
         return self.store.snapshot
 
-    async def _vote(self) -> None:
+    async def _vote(self, config: Snapshot) -> None:
         """More than half of the nodes must know this one as master; NotMaster if not."""
         me = self.settings.hostname
-        targets = [target_of(node) for node in self._config().nodes.values()]
+        targets = [target_of(node) for node in config.nodes.values()]
         for attempt in range(voting.ATTEMPTS):
             if attempt:
                 await asyncio.sleep(voting.PAUSE_S)
@@ -236,7 +250,8 @@ class Master:
         """Sockets are gone, running jobs end in error at the next start, all is on disk."""
         for task in self._background:
             task.cancel()
-        await self.server.stop()
+        if self.server is not None:
+            await self.server.stop()
         await self.queue.stop()
         await self.store.stop()
         await self.rpc.close()

@@ -64,6 +64,7 @@ class LoopSide:
     queries: MasterQueries
     paths: Paths
     stop_master: Callable[[], None]
+    now: Callable[[], float]
 
 
 class WorkerCalls:
@@ -141,7 +142,7 @@ class OpServices:
         self.loop_side.bridge.tell(self.loop_side.locks.keep_only, self.job_id, request)
 
     def now(self) -> float:
-        return time.time()
+        return self.loop_side.now()
 
     def wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
