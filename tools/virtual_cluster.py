@@ -49,6 +49,7 @@ FIRST_NETWORK = 100  # networks are 127.100.0 to 127.254.255
 NETWORKS = (255 - FIRST_NETWORK) * 256
 COMMAND_TIMEOUT_S = 120.0
 END_S = 10.0  # from giving up the pid file to the end of the process
+INTERRUPTED_S = 20.0  # for a command to end after Ctrl-C
 MARK = "cluster.json"
 PROC = Path("/proc")
 
@@ -237,21 +238,27 @@ exec "$@"
         environment: Mapping[str, str] | None = None,
     ) -> Done:
         """The command as on that node; VirtualClusterError when it does not end in time."""
-        try:
-            done = subprocess.run(
-                self.argv(node, *argv),
-                input=input,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                env={**os.environ, **(environment or {})},
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            words = " ".join(argv)
-            raise VirtualClusterError(f"{words!r} has not ended after {timeout_s:g} s") from error
-        return Done(done.returncode, done.stdout, done.stderr)
+        with subprocess.Popen(
+            self.argv(node, *argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, **(environment or {})},
+        ) as child:
+            try:
+                out, err = child.communicate(input, timeout=timeout_s)
+            except KeyboardInterrupt:
+                _let_end(child)  # the terminal has told it as well; it may have to undo
+                raise
+            except subprocess.TimeoutExpired:
+                child.kill()
+                words = " ".join(argv)
+                raise VirtualClusterError(
+                    f"{words!r} has not ended after {timeout_s:g} s"
+                ) from None
+        return Done(child.returncode, out, err)
 
     def argv(self, node: str | int, *argv: str) -> list[str]:
         """The command line that runs a command as on that node."""
@@ -333,6 +340,13 @@ exec "$@"
             if any(line.startswith(prefix) for line in environment):
                 found[int(entry.name)] = b" ".join(words).decode("utf-8", "replace").strip()
         return found
+
+
+def _let_end(child: subprocess.Popen[str]) -> None:
+    try:
+        child.wait(INTERRUPTED_S)
+    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+        child.kill()
 
 
 def _stop_daemon(paths: Paths, daemon: str) -> None:

@@ -40,7 +40,7 @@ def until(condition: Callable[[], T], what: str, timeout_s: float = WAIT_S) -> T
 
 
 class ClusterBed:
-    """One virtual cluster. Called like a shell: `bed("gnt-job list")`, `bed("hostname", node=2)`."""
+    """One virtual cluster; called like a shell: `bed("gnt-job list")`, `bed("env", node=2)`."""
 
     def __init__(self, cluster: VirtualCluster) -> None:
         self.cluster = cluster

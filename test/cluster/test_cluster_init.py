@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from cluster_bed import INIT, ClusterBed, until
-
 from ganeti.utils.daemons import MASTERD, NODED
 
 REFUSED = {

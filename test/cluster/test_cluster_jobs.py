@@ -7,7 +7,6 @@ import re
 
 import pytest
 from cluster_bed import ClusterBed, until, without_dates
-
 from ganeti.errors import GenericError
 
 NODE_LOCKED = {"no_locks": False, "on_nodes": ["node2.example.com"], "on_master": False}

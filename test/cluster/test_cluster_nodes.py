@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 from cluster_bed import ClusterBed, until, virtual_cluster
-
 from ganeti.utils.daemons import MASTERD, NODED
 
 DEFAULT_TITLES = ["Node", "DTotal", "DFree", "MTotal", "MNode", "MFree", "Pinst", "Sinst"]

@@ -9,7 +9,6 @@ import subprocess
 
 import pytest
 from cluster_bed import ClusterBed, until
-
 from ganeti.errors import OpExecError
 from ganeti.utils.daemons import MASTERD, NODED
 
