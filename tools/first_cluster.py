@@ -63,6 +63,11 @@ def main(chosen: argparse.Namespace, say: Say, began: float, missing: Sequence[s
 
 
 def stop(chosen: argparse.Namespace, say: Say) -> int:
+    if not VirtualCluster.is_at(chosen.dir):
+        say(f"there is no virtual cluster in {chosen.dir}, so nothing runs")
+        if chosen.json:
+            print(json.dumps({"running": False, "directory": None}))
+        return 0
     cluster = VirtualCluster.open(chosen.dir)
     cluster.stop()
     left = cluster.leftovers()
@@ -143,11 +148,10 @@ class FirstCluster:
         self.accelerator: str | None = None
 
     def _directories(self, directory: Path, nodes: int) -> tuple[VirtualCluster, bool]:
-        try:
-            cluster = VirtualCluster.open(directory)
-        except VirtualClusterError:
+        if not VirtualCluster.is_at(directory):
             self._say(f"making {nodes} virtual nodes in {directory}")
             return VirtualCluster.create(directory, nodes), True
+        cluster = VirtualCluster.open(directory)
         if cluster.master() is None:
             self._say(f"making {nodes} virtual nodes in {directory} again: they became no cluster")
             cluster.remove()

@@ -146,6 +146,11 @@ class VirtualCluster:
         (directory / MARK).write_text(json.dumps(document, indent=1) + "\n")
         return cluster
 
+    @staticmethod
+    def is_at(directory: Path) -> bool:
+        """Whether a virtual cluster was made there."""
+        return (directory / MARK).exists()
+
     @classmethod
     def open(cls, directory: Path) -> VirtualCluster:
         """The cluster that was made there; VirtualClusterError when there is none."""
