@@ -64,8 +64,24 @@ def to_upload(path: Path, paths: Paths) -> calls.UploadedFile:
         paths.virtual(path),
         pack(path.read_bytes()),
         stat.S_IMODE(status.st_mode),
-        pwd.getpwuid(status.st_uid).pw_name,
-        grp.getgrgid(status.st_gid).gr_name,
+        user_name(status.st_uid),
+        group_name(status.st_gid),
         status.st_atime,
         status.st_mtime,
     )
+
+
+def user_name(number: int) -> str:
+    """Name of the user; the number as text where it has none, as in some containers."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def group_name(number: int) -> str:
+    """The same for a group."""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
