@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ganeti.errors import GenericError
 from ganeti.hypervisor.kvm_files import KvmDirectories
 from virtual_cluster import (
+    CLUSTER_HOST,
     CLUSTER_NAME,
     FILE_STORAGE,
     PROC,
@@ -298,7 +299,8 @@ def make_initrd(cluster: VirtualCluster) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode != 0:
         raise StepFailed(done.stderr.strip())
-    return f"{done.stdout.strip()},vnc_bind_address=127.0.0.1"
+    # An address of this cluster alone: another one has guests with the same VNC ports.
+    return f"{done.stdout.strip()},vnc_bind_address={cluster.network}.{CLUSTER_HOST}"
 
 
 def accelerator_of(cluster: VirtualCluster, instance: str) -> str | None:
@@ -337,7 +339,8 @@ class Console:
             self._ended = True
             self._changed.notify_all()
         if self._socket is not None:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # the guest may have gone
+                self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(timeout=5)
 
     def _listen(self) -> None:
@@ -345,7 +348,7 @@ class Console:
             time.sleep(POLL_S)
         if self._socket is None:
             return
-        with self._socket as line:
+        with self._socket as line, suppress(OSError):
             while piece := line.recv(4096):
                 with self._changed:
                     self._said += piece
