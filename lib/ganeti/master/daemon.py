@@ -180,7 +180,7 @@ class Master:
 
     def _queue_files(self) -> list[str]:
         """Names of the files that a new candidate needs."""
-        return ["serial", *(job_file_name(number) for number in self.queue.jobs)]
+        return ["version", "serial", *(job_file_name(number) for number in self.queue.jobs)]
 
     def _make_queue(self, processor: Processor) -> JobQueue:
         """The queue, its journal and what brings its files to the candidates."""
