@@ -59,6 +59,9 @@ EXIT_CODES = {
     constants.EXIT_UNKNOWN_FIELD: "a list was asked for a field that does not exist",
 }
 
+NUMBERED = ("disks", "nics")
+"""Options whose values begin with the number of a disk or an interface."""
+
 DAEMONS = {"ganeti-noded": "ganeti.node.daemon", "ganeti-masterd": "ganeti.master.daemon"}
 
 
@@ -142,13 +145,13 @@ def word_of(option: Option) -> str:
     if option.action not in ("store", "append"):
         return ""
     if option.metavar:
-        return option.metavar.strip("<>")
+        return option.metavar.replace("<", "").replace(">", "")
     if option.choices:
         return "|".join(option.choices)
     by_kind = {
         "keyval": "NAME=VALUE,...",
         "keyprivateval": "NAME=VALUE,...",
-        "identkeyval": "NAME:KEY=VALUE,...",
+        "identkeyval": "N:KEY=VALUE,..." if option.dest in NUMBERED else "NAME:KEY=VALUE,...",
         "bool": "yes|no",
         "unit": "SIZE",
         "int": "NUMBER",

@@ -1,0 +1,154 @@
+"""autogen, configure, make and make install, as a packager does it, and what they leave."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent.parent
+STEP_S = 100
+PREFIX, STATE, CONF = "/opt/ganeti", "/opt/ganeti/var", "/opt/ganeti/etc"
+PARTS = (
+    *("daemons", "doc", "lib", "man", "os", "scripts", "tools"),
+    *("autogen.sh", "configure.ac", "Makefile.am", "pyproject.toml"),
+)
+
+
+def step(argv: list[str], cwd: Path) -> str:
+    done = subprocess.run(
+        argv, cwd=cwd, capture_output=True, text=True, timeout=STEP_S, check=False
+    )
+    said = f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout[-3000:]}\n"
+    assert done.returncode == 0, said + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build directory that is not the source directory, after `make`."""
+    for program in ("autoreconf", "automake", "make"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    place = tmp_path_factory.mktemp("install")
+    source, build = place / "source", place / "build"
+    source.mkdir()
+    build.mkdir()
+    leave = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for part in PARTS:
+        if (TOP / part).is_dir():
+            shutil.copytree(TOP / part, source / part, ignore=leave)
+        else:
+            shutil.copy2(TOP / part, source / part)
+    step(["./autogen.sh"], source)
+    where = [f"--prefix={PREFIX}", f"--localstatedir={STATE}", f"--sysconfdir={CONF}"]
+    step(["../source/configure", *where, f"PYTHON={sys.executable}"], build)
+    step(["make", "-j2"], build)
+    return build
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path) -> Path:
+    """What lies below DESTDIR."""
+    root = built.parent / "root"
+    step(["make", "install", f"DESTDIR={root}"], built)
+    return root
+
+
+def own(root: Path, path: str) -> Path:
+    return root / path.lstrip("/")
+
+
+def test_every_kind_of_file_is_installed(installed: Path) -> None:
+    for path in (
+        "sbin/gnt-instance",
+        "sbin/ganeti-noded",
+        "sbin/ganeti-masterd",
+        "lib/ganeti/node-daemon-setup",
+        "lib/ganeti/prepare-node-join",
+        "lib/ganeti/tools/kvm-console-wrapper",
+        "lib/ganeti/python/ganeti/cli/app.py",
+        "lib/systemd/system/ganeti.target",
+        "lib/systemd/system/ganeti-noded.service",
+        "lib/systemd/system/ganeti-masterd.service",
+        "share/ganeti/os/busybox/create",
+        "share/man/man7/ganeti.7",
+        "share/man/man8/gnt-instance.8",
+        "share/bash-completion/completions/gnt-instance",
+        "etc/cron.d/ganeti",
+        "etc/logrotate.d/ganeti",
+        "etc/init.d/ganeti",
+        "etc/default/ganeti",
+    ):
+        assert own(installed, f"{PREFIX}/{path}").is_file(), path
+    assert [path.name for path in installed.iterdir()] == ["opt"]
+
+
+def test_programs_name_their_interpreter_absolutely(installed: Path) -> None:
+    programs = sorted(own(installed, f"{PREFIX}/sbin").iterdir())
+    assert len(programs) == len(list((TOP / "scripts").iterdir())) + 2
+    for program in programs:
+        lines = program.read_text().splitlines()
+        assert lines[0] == f"#!{sys.executable}"
+        assert f'sys.path[0] = "{PREFIX}/lib/ganeti/python"' in lines
+        assert os.access(program, os.X_OK)
+
+
+def test_the_library_knows_where_it_was_installed(installed: Path) -> None:
+    text = own(installed, f"{PREFIX}/lib/ganeti/python/ganeti/build.py").read_text()
+    assert dict(re.findall(r'^([A-Z]+) = "(.*)"$', text, re.M)) == {
+        "LOCALSTATEDIR": STATE,
+        "SYSCONFDIR": CONF,
+        "DATADIR": f"{PREFIX}/share",
+        "LIBDIR": f"{PREFIX}/lib/ganeti",
+        "SBINDIR": f"{PREFIX}/sbin",
+    }
+
+
+def test_modules_are_compiled_under_their_final_names(installed: Path) -> None:
+    package = own(installed, f"{PREFIX}/lib/ganeti/python/ganeti")
+    compiled = next((package / "cli/__pycache__").glob("app.*.pyc"))
+    assert f"{PREFIX}/lib/ganeti/python/ganeti/cli/app.py".encode() in compiled.read_bytes()
+    assert str(installed).encode() not in compiled.read_bytes()
+
+
+def test_no_placeholder_is_left_in_installed_files(installed: Path) -> None:
+    for place in ("lib/systemd/system", "etc/cron.d", "etc/logrotate.d", "etc/init.d"):
+        for path in own(installed, f"{PREFIX}/{place}").iterdir():
+            assert not re.search(r"@[A-Z]+@", path.read_text()), path
+    step(["sh", "-n", str(own(installed, f"{PREFIX}/etc/init.d/ganeti"))], installed)
+
+
+def test_a_copied_installation_runs(installed: Path) -> None:
+    package = own(installed, f"{PREFIX}/lib/ganeti/python")
+    code = "import sys; from ganeti.cli.gnt_cluster import PROGRAM; sys.exit(PROGRAM.main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        env={"PYTHONPATH": str(package), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=STEP_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("gnt-cluster (ganeti ")
+
+
+def test_a_second_installation_keeps_the_settings_of_the_first(
+    installed: Path, built: Path
+) -> None:
+    settings = own(installed, f"{CONF}/default/ganeti")
+    settings.write_text('NODED_ARGS="-d"\n')
+    step(["make", "install", f"DESTDIR={installed}"], built)
+    assert settings.read_text() == 'NODED_ARGS="-d"\n'
+
+
+def test_uninstall_leaves_only_what_an_administrator_set(installed: Path, built: Path) -> None:
+    step(["make", "uninstall", f"DESTDIR={installed}"], built)
+    left = [path for path in installed.rglob("*") if path.is_file()]
+    assert left == [own(installed, f"{CONF}/default/ganeti")]
