@@ -329,8 +329,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
                 self._install(plan, instance)
         if plan.start:
             self._start(plan, instance, undo)
-        elif not disks.shut_down(self.services, self.services.snapshot(), instance):
-            raise OpExecError(f"disks of instance {instance.name} can't be deactivated")
+        else:  # what can't be shut down is told, the instance is good nevertheless
+            disks.shut_down(self.services, self.services.snapshot(), instance)
 
     def _store(self, plan: CreatePlan) -> Instance:
         """Instance, disks, port and addresses in one change."""
