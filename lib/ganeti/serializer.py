@@ -55,6 +55,8 @@ def loads(text: str | bytes, what: str = "text") -> Json:
         raise ParseError(f"{what} is not UTF-8: byte {error.start}: {error.reason}") from error
     except RecursionError as error:
         raise ParseError(f"{what} is nested too deeply") from error
+    except ValueError as error:  # Python reads no number of more than 4,300 digits
+        raise ParseError(f"{what} holds a number that is too long") from error
 
 
 def _plain(value: object) -> Json:
@@ -74,7 +76,9 @@ def sign(key: str, text: str, salt: str) -> str:
     """Hex HMAC-SHA1 of salt + text (facts/node-behaviour.md §10)."""
     import hmac
 
-    return hmac.new(key.encode(), (salt + text).encode(), "sha1").hexdigest()
+    # A JSON text may hold half a surrogate pair, which has no UTF-8 form of its own.
+    signed = (salt + text).encode("utf-8", "surrogatepass")
+    return hmac.new(key.encode(), signed, "sha1").hexdigest()
 
 
 def dumps_signed(value: object, key: str, salt: str) -> str:
@@ -89,7 +93,8 @@ def loads_signed(text: str | bytes, key: str) -> tuple[Json, str]:
 
     match loads(text, "signed message"):
         case {"msg": str(message), "salt": str(salt), "hmac": str(given)}:
-            if not hmac.compare_digest(sign(key, message, salt), given):
+            expected = sign(key, message, salt).encode()
+            if not hmac.compare_digest(expected, given.encode("utf-8", "surrogatepass")):
                 raise SignatureError("signed message: the signature does not match the key")
             return loads(message, "signed message"), salt
     raise SignatureError("signed message: keys msg, salt and hmac are expected")
