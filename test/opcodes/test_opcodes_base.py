@@ -30,6 +30,13 @@ def a_creation(**values: Any) -> OpInstanceCreate:
     return OpInstanceCreate(**given | values)
 
 
+def nested(levels: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for _ in range(levels):
+        made = {"a": made}
+    return made
+
+
 def refusal(cls: type[Opcode], **values: Any) -> OpPrereqError:
     with pytest.raises(OpPrereqError) as caught:
         cls(**values)
@@ -74,6 +81,10 @@ def test_values_are_read_into_types() -> None:
         (OpClusterVerify, {"ignore_errors": ["ENOSUCH"]}, ["'ignore_errors'[0]", "ENODEDRBD"]),
         (OpTestDelay, {"duration": 1, "depends": [[1]]}, ["'depends'[0]", "2 items"]),
         (OpTestDelay, {"duration": 1, "depends": [[1, ["running"]]]}, ["canceled, error"]),
+        (OpTestDelay, {"duration": 10**400}, ["'duration'", "a number is expected"]),
+        (OpTestDelay, {"duration": float("nan")}, ["a number is expected, not nan"]),
+        (OpTestDelay, {"duration": float("inf")}, ["a number is expected, not inf"]),
+        (OpClusterSetParams, {"ipolicy": nested(200)}, ["'ipolicy'", "at most 50 levels"]),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(

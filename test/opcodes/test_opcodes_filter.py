@@ -182,6 +182,14 @@ def test_json_that_is_no_filter_is_refused(value: Any) -> None:
         from_json(value)
 
 
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999999999999}", "(" * 3000 + ")" * 3000])
+def test_a_pattern_that_python_can_not_compile_is_refused(pattern: str) -> None:
+    with pytest.raises(Mismatch, match="regular expression"):
+        from_json(["=~", "name", pattern])
+    with pytest.raises(QueryFilterParseError, match="a valid regular expression"):
+        filter_text.parse(f"name =~ m/{pattern}/")
+
+
 def test_nesting_ends_at_ten_levels() -> None:
     deep: Any = ["?", "a"]
     for _ in range(9):

@@ -20,6 +20,7 @@ from ganeti.model.group import NodeGroup
 from ganeti.model.instance import Instance
 from ganeti.model.network import Network
 from ganeti.model.node import Node
+from ganeti.opcodes.filter import pattern_problem
 from ganeti.opcodes.tags import OpTagsDel, OpTagsGet, OpTagsSearch, OpTagsSet
 from ganeti.serializer import Json
 from ganeti.types import TagKind
@@ -164,12 +165,11 @@ class TagsSearch(QueryUnit[OpTagsSearch]):
     """All objects with tags that match a regular expression: rows of [path, tag]."""
 
     def arguments(self) -> None:
-        try:
-            re.compile(self.op.pattern)
-        except re.error as error:
+        problem = pattern_problem(self.op.pattern)
+        if problem:
             raise OpPrereqError(
-                f"Invalid search pattern {self.op.pattern!r}: {error}", Code.INVAL
-            ) from error
+                f"Invalid search pattern {self.op.pattern!r}: {problem}", Code.INVAL
+            )
 
     def execute(self, plan: None) -> Json:
         pattern = re.compile(self.op.pattern)

@@ -9,6 +9,7 @@ alias `Annotated[python type, Check(...)]` in `ganeti.opcodes.types` narrows it.
 that of facts/opcodes.json (`notation`).
 """
 
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,9 @@ from typing import Annotated, Any
 from ganeti.serializer import Json
 
 Read = Callable[[Json], Any]
+
+MAX_NESTING = 50
+"""Levels of a value of free content; policies and parameters have five."""
 
 
 class Mismatch(Exception):
@@ -73,7 +77,17 @@ def refuse(wish: str, value: Json) -> Mismatch:
 
 
 def read_any(value: Json) -> Json:
+    """Anything, but not deeper than our own writers can follow."""
+    _check_depth(value, MAX_NESTING)
     return value
+
+
+def _check_depth(value: Json, levels: int) -> None:
+    if isinstance(value, (list, tuple, Mapping)):
+        if not levels:
+            raise Mismatch(f"at most {MAX_NESTING} levels inside each other are allowed")
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _check_depth(item, levels - 1)
 
 
 def read_null(value: Json) -> None:
@@ -107,12 +121,18 @@ def read_int(value: Json) -> int:
 
 def read_float(value: Json) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
     raise refuse("a number", value)
 
 
 def read_object(value: Json) -> dict[str, Json]:
     if isinstance(value, Mapping):
+        _check_depth(value, MAX_NESTING)
         return dict(value)
     raise refuse("an object", value)
 

@@ -123,16 +123,26 @@ def _condition(operator: str, field: str, value: Json) -> Filter:
     if operator == "=~":
         if not isinstance(value, str):
             raise Mismatch(f"filter on {field!r}: a regular expression is expected")
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise Mismatch(f"filter on {field!r}: regular expression {value!r}: {error}") from None
+        problem = pattern_problem(value)
+        if problem:
+            raise Mismatch(f"filter on {field!r}: regular expression {shown(value)}: {problem}")
         return Match(field, value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise Mismatch(f"filter on {field!r}: a text or a number is expected, not {shown(value)}")
     if operator == "=[]":
         return Contains(field, value)
     return Compare("==" if operator == "=" else operator, field, value)
+
+
+def pattern_problem(pattern: str) -> str:
+    """What is wrong with a regular expression; empty when nothing is."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError) as error:
+        return str(error)
+    except RecursionError:
+        return "it is nested too deeply"
+    return ""
 
 
 def _want(value: Json, right: bool, operands: str) -> None:

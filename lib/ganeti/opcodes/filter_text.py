@@ -22,6 +22,7 @@ from ganeti.opcodes.filter import (
     glob_pattern,
     is_glob,
     names_to_filter,
+    pattern_problem,
 )
 
 MARKS = frozenset("\t\n\v\f\r !\"'()/<=>\\~")
@@ -229,10 +230,9 @@ class _Parser:
         pattern = pattern.replace("\\" + delimiter, delimiter)
         if flags:
             pattern = f"(?{''.join(sorted(set(flags)))}){pattern}"
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise self.fail(f"a valid regular expression ({error})", start) from None
+        problem = pattern_problem(pattern)
+        if problem:
+            raise self.fail(f"a valid regular expression ({problem})", start)
         return pattern
 
 
