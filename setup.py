@@ -4,6 +4,7 @@ The description of the project is pyproject.toml. A full installation (manual pa
 made by `./autogen.sh && ./configure && make install`; see doc/install.rst.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from setuptools import setup
@@ -54,13 +55,16 @@ def helper(name: str) -> str:
     """A copy of the helper program that finds the interpreter of its prefix."""
     made = TOP / "build" / "helpers" / name
     made.parent.mkdir(parents=True, exist_ok=True)
-    made.write_text(HEADER + (TOP / "tools" / name).read_text().split("\n", 1)[1])
+    body = (TOP / "tools" / name).read_text().split("\n", 1)[1]
+    made.write_text(HEADER + body.replace('"""', '__doc__ = """', 1))
     made.chmod(0o755)
     return str(made.relative_to(TOP))
 
 
-def data_files() -> list[tuple[str, list[str]]]:
-    files = [(place, [helper(name) for name in names]) for place, names in HELPERS.items()]
+def data_files() -> list[tuple[str, Sequence[str]]]:
+    files: list[tuple[str, Sequence[str]]] = [
+        (place, [helper(name) for name in names]) for place, names in HELPERS.items()
+    ]
     for definition in sorted((TOP / "os").iterdir()):
         inside = [one for one in sorted(definition.iterdir()) if one.is_file()]
         names = [str(one.relative_to(TOP)) for one in inside]
