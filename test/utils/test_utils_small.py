@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -158,3 +160,47 @@ def test_a_pid_file_left_by_a_crash_is_taken_over(tmp_path: Path) -> None:
     place.write_text("99999 and more\n")
     with PidFile(place):
         assert place.read_text() == f"{os.getpid()}\n"
+
+
+def test_asking_for_a_daemon_never_keeps_one_from_starting(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    place = paths.pid_file("ganeti-x")
+    place.parent.mkdir(parents=True)
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            place.touch()  # as a crash leaves it: a file, no lock
+            daemons.running_pid(paths, "ganeti-x")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(500):
+            with PidFile(place):
+                pass
+    finally:
+        ended.set()
+        asking.join()
+
+
+IGNORES_TERM = """
+import signal, sys
+from pathlib import Path
+from ganeti.utils.daemonize import PidFile
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with PidFile(Path(sys.argv[1])):
+    print("ready", flush=True)
+    signal.pause()
+"""
+
+
+def test_a_daemon_that_ignores_term_is_killed(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    argv = [sys.executable, "-c", IGNORES_TERM, str(paths.pid_file("ganeti-x"))]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        assert daemons.running_pid(paths, "ganeti-x") == child.pid
+        assert daemons.stop(paths, "ganeti-x", patience_s=0.05)
+        assert child.wait(10) == -signal.SIGKILL
+    assert not daemons.stop(paths, "ganeti-x")

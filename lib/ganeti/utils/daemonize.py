@@ -59,6 +59,13 @@ def daemon_parser(program: str, description: str, *, network: bool) -> argparse.
     return parser
 
 
+def is_locked(file: IO[str]) -> bool:
+    """Whether another holder has locked the pid file; asks only, and takes no lock."""
+    found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+    kind: int = struct.unpack_from("h", found)[0]
+    return kind != fcntl.F_UNLCK
+
+
 class PidFile:
     """The daemon's pid file, locked while the daemon lives. A context manager."""
 
@@ -69,20 +76,33 @@ class PidFile:
     def __enter__(self) -> PidFile:
         """PidFileLockError when another process holds it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        file = os.fdopen(fd, "r+")
-        try:
-            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
-        except OSError as error:
-            holder = file.read().strip() or "another process"
-            file.close()
-            raise PidFileLockError(f"{self.path} is held by process {holder}") from error
+        file = self._open_locked()
         file.seek(0)
         file.truncate()
         file.write(f"{os.getpid()}\n")
         file.flush()
         self._file = file
         return self
+
+    def _open_locked(self) -> IO[str]:
+        while True:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.fdopen(fd, "r+")
+            try:
+                fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+            except OSError as error:
+                holder = file.read().strip() or "another process"
+                file.close()
+                raise PidFileLockError(f"{self.path} is held by process {holder}") from error
+            if self._is_in_place(fd):
+                return file
+            file.close()  # its last holder removed it between our opening and locking
+
+    def _is_in_place(self, fd: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(fd), os.stat(self.path))
+        except FileNotFoundError:
+            return False
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:

@@ -7,7 +7,6 @@ starter once the daemon is ready.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from ganeti.build import SBINDIR
 from ganeti.constants import EXIT_NOT_MASTER
 from ganeti.errors import OpExecError
 from ganeti.paths import HOSTNAME_VARIABLE, ROOT_VARIABLE, Paths
+from ganeti.utils.daemonize import is_locked
 
 NODED = "ganeti-noded"
 MASTERD = "ganeti-masterd"
@@ -28,6 +28,7 @@ RAPI = "ganeti-rapi"
 
 START_TIMEOUT_S = 60.0  # a master reads a large configuration before it is ready
 STOP_TIMEOUT_S = 30.0
+KILLED_S = 5.0  # for the kernel to end a killed process
 POLL_S = 0.02
 
 
@@ -46,17 +47,19 @@ def environment(paths: Paths, hostname: str) -> dict[str, str]:
 
 
 def running_pid(paths: Paths, name: str) -> int | None:
-    """Process id of the living daemon, or None."""
+    """Process id of the living daemon, or None.
+
+    The lock is only asked for: were it taken for a moment, a daemon that starts just then would
+    find its pid file held.
+    """
     try:
-        with open(paths.pid_file(name), "r+") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                text = file.read().strip()
-                return int(text) if text.isdigit() else None
+        with open(paths.pid_file(name)) as file:
+            if not is_locked(file):
+                return None
+            text = file.read().strip()
     except FileNotFoundError:
-        pass
-    return None
+        return None
+    return int(text) if text.isdigit() else None
 
 
 def start(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ()) -> None:
@@ -86,15 +89,28 @@ def start(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ())
         raise OpExecError(f"{name} does not start: exit code {done.returncode}: {said}")
 
 
-def stop(paths: Paths, name: str) -> bool:
-    """End the daemon: TERM, after 30 s KILL. Returns whether there was one."""
+def stop(paths: Paths, name: str, *, patience_s: float = STOP_TIMEOUT_S) -> bool:
+    """End the daemon: TERM, after `patience_s` KILL. Returns whether there was one.
+
+    OpExecError when not even that ends it (it hangs in the kernel).
+    """
     pid = running_pid(paths, name)
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_TIMEOUT_S
+    for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, KILLED_S)):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return True
+        if _has_ended(paths, name, pid, wait_s):
+            return True
+    raise OpExecError(f"{name}: process {pid} can't be ended, not even killed")
+
+
+def _has_ended(paths: Paths, name: str, pid: int, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
     while running_pid(paths, name) == pid:
         if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
+            return False
         time.sleep(POLL_S)
     return True
