@@ -225,7 +225,7 @@ class _Connection(RequestHandler):
             manager,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=owner.limits.idle_s + 5.0,  # ours comes first
-            access_log=access_logger,
+            access_log=access_logger if access_logger.isEnabledFor(logging.DEBUG) else None,
             max_line_size=owner.limits.line_bytes,
             max_field_size=owner.limits.line_bytes,
             lingering_time=1.0,
