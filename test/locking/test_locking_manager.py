@@ -189,7 +189,7 @@ class LockMachine(RuleBasedStateMachine):
         assert self.manager.describe() == []
 
 
-LockMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+LockMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestLockMachine = LockMachine.TestCase
 
 

@@ -168,13 +168,17 @@ class Recorder:
             self._task = None
 
     async def _write_batch(self, batch: list[_Item]) -> bool:
-        try:
-            for done in [self._journal.append(line) for item in batch for line in item.lines]:
-                await done
-        except (OSError, GenericError) as error:
-            logger.error("the job queue can't be written: %s", error)
-            self._give_up_submissions(batch, error)
-            return False
+        lines = [line for item in batch for line in item.lines]
+        written = await asyncio.gather(
+            *(self._journal.append(line) for line in lines), return_exceptions=True
+        )
+        for error in written:
+            if isinstance(error, (OSError, GenericError)):
+                logger.error("the job queue can't be written: %s", error)
+                self._give_up_submissions(batch, error)
+                return False
+            if isinstance(error, BaseException):
+                raise error
         touched: dict[int, None] = {}
         for item in batch:
             self._apply(item, touched)

@@ -190,9 +190,9 @@ class JobRun:
         for number, wanted in self.job.ops[index].depends:
             status = None if number == self.job.id else await self._status_of(number)
             if number == self.job.id:
-                raise OpExecError(f"Dependency error: job {number} depends on itself")
+                raise OpExecError(f"Dependency error: Job {number} depends on itself")
             if status is None:
-                raise OpExecError(f"Dependency error: job {number} not found")
+                raise OpExecError(f"Dependency error: Job {number} not found")
             if not wanted or status.value in wanted:
                 continue
             if status is JobStatus.CANCELED:

@@ -22,6 +22,9 @@ Order: TypeAlias = tuple[int, int]
 
 RATE_LIMIT = "rate-limit"
 
+READY = "ready"
+PAUSED = "paused"
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -64,8 +67,10 @@ class Scheduler:
         self._running: dict[int, Ticket] = {}
         self._missing: dict[int, set[int]] = {}  # queued job → live jobs it waits for
         self._dependents: dict[int, set[int]] = {}  # live job → queued jobs that wait for it
-        self._ready: list[Order] = []  # may hold jobs that are elsewhere by now
-        self._parked: dict[str, list[Order]] = {}  # label → jobs stopped by its limit; likewise
+        # A job lies in one place, but heaps may still have it where it was before.
+        self._place: dict[int, str] = {}  # READY, PAUSED, or the label whose limit stops it
+        self._ready: list[Order] = []
+        self._parked: dict[str, list[Order]] = {}  # by label
         self._used: Counter[str] = Counter()
         self._open: set[str] = set()  # labels whose parked jobs are to be looked at
 
@@ -91,7 +96,7 @@ class Scheduler:
             if missing:
                 self._missing[ticket.id] = missing
             else:
-                heappush(self._ready, ticket.order)
+                self._make_ready(ticket)
 
     def adopt(self, ticket: Ticket) -> None:
         """This job holds a place among the running ones, whatever the limits are."""
@@ -105,12 +110,13 @@ class Scheduler:
             self._open_limits()
             if not self._ready:
                 break
-            order = heappop(self._ready)
-            ticket = self._queued.get(order[1])
-            if ticket is None or ticket.order != order or ticket.id in self._missing:
-                continue  # canceled, or moved to another priority
-            if not ticket.paused and not self._is_parked(ticket):
-                del self._queued[ticket.id]
+            ticket = self._found(heappop(self._ready), READY)
+            if ticket is None:
+                continue
+            if ticket.paused:
+                self._place[ticket.id] = PAUSED
+            elif not self._park(ticket):
+                del self._queued[ticket.id], self._place[ticket.id]
                 self.adopt(ticket)
                 taken.append(ticket.id)
             self._open.update(ticket.limits.keys())
@@ -128,7 +134,7 @@ class Scheduler:
         """A queued job will not run."""
         ticket = self._queued.pop(number, None)
         if ticket is not None:
-            self._forget_missing(number)
+            self._forget_place(number)
             self._open.update(ticket.limits.keys())
             self._let_go(number)
 
@@ -148,7 +154,7 @@ class Scheduler:
             self.adopt(ticket)
         elif number in self._queued:
             self._open.update(self._queued[number].limits.keys())
-            self._forget_missing(number)
+            self._forget_place(number)
             self.add([ticket])
 
     def _is_live(self, number: int) -> bool:
@@ -160,16 +166,29 @@ class Scheduler:
             missing.discard(number)
             if not missing:
                 del self._missing[dependent]
-                heappush(self._ready, self._queued[dependent].order)
+                self._make_ready(self._queued[dependent])
 
-    def _forget_missing(self, number: int) -> None:
+    def _make_ready(self, ticket: Ticket) -> None:
+        self._place[ticket.id] = READY
+        heappush(self._ready, ticket.order)
+
+    def _found(self, order: Order, place: str) -> Ticket | None:
+        """The job that lies at this place; None if it is elsewhere by now."""
+        ticket = self._queued.get(order[1])
+        if ticket is None or ticket.order != order or self._place.get(ticket.id) != place:
+            return None
+        return ticket
+
+    def _forget_place(self, number: int) -> None:
+        self._place.pop(number, None)
         for other in self._missing.pop(number, ()):
             self._dependents[other].discard(number)
 
-    def _is_parked(self, ticket: Ticket) -> bool:
+    def _park(self, ticket: Ticket) -> bool:
         """Puts the job aside if a limit is reached."""
         for label, limit in ticket.limits.items():
             if self._used[label] >= limit:
+                self._place[ticket.id] = label
                 heappush(self._parked.setdefault(label, []), ticket.order)
                 return True
         return False
@@ -177,21 +196,20 @@ class Scheduler:
     def _open_limits(self) -> None:
         """The first of those parked at each opened label is looked at again.
 
-        The next one follows when that one was looked at, since `take` opens its labels.
+        The next one follows when that one was looked at, since whatever happens to a ready job
+        opens its labels.
         """
         while self._open:
             label = self._open.pop()
-            parked = self._parked.get(label)
+            parked = self._parked.get(label, [])
             while parked:
-                order = heappop(parked)
-                ticket = self._queued.get(order[1])
-                if ticket is None or ticket.order != order:
-                    continue
-                if self._used[label] >= ticket.limits.get(label, self._used[label] + 1):
-                    heappush(parked, order)
-                else:
-                    heappush(self._ready, order)
-                break
+                ticket = self._found(parked[0], label)
+                if ticket is not None and self._used[label] >= ticket.limits[label]:
+                    break
+                heappop(parked)
+                if ticket is not None:
+                    self._make_ready(ticket)
+                    break
             if not parked:
                 self._parked.pop(label, None)
                 if not self._used[label]:

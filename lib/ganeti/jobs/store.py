@@ -119,14 +119,18 @@ class JobStore:
         self._write(self._path(SERIAL), f"{serial}\n")
 
     def archive(self, numbers: Iterable[int]) -> list[int]:
-        """The files are in the archive; the numbers of which there was a live file."""
+        """The files are in the archive; the numbers of which there was a live file.
+
+        By copy and removal: a rename between two directories may lose the file in a crash.
+        """
         moved = []
         for number in numbers:
             old = self._path(job_file_name(number))
             if self.disk.exists(old):
                 new = self._path(archived_name(number))
                 self.disk.mkdir(new.parent, mode=DIRECTORY_MODE, owner=self.owner)
-                self.disk.rename(old, new)
+                self.disk.replace(new, self.disk.read(old), mode=FILE_MODE, owner=self.owner)
+                self.disk.unlink(old)
                 moved.append(number)
         return moved
 

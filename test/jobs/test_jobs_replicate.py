@@ -1,0 +1,111 @@
+"""Job files reach the candidates, also those that were away; secrets reach no file."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from fakes.job_executor import SteeredExecutor
+from fakes.job_machine import Machine, until
+from fakes.virtual_time import in_place, run
+from ganeti.jobs.replicate import JobFileReplicator
+from ganeti.opcodes import load
+from ganeti.rpc.base import Call, Outcome, Target
+from ganeti.rpc.client import RpcClient
+
+
+class Candidates:
+    """The candidates' queue directories, by node."""
+
+    def __init__(self, *names: str) -> None:
+        self.targets = [Target(name, name, "memory") for name in names]
+        self.down: set[str] = set()
+        self.files: dict[str, dict[str, str]] = {name: {} for name in names}
+
+    async def ask(self, node: Target, call: Call[Any, Any], *args: Any) -> Outcome[Any]:
+        if node.name in self.down:
+            return Outcome(node, error="no route to host")
+        files = self.files[node.name]
+        if call.name == "jobqueue_update":
+            files[args[0]] = args[1][1]
+        else:
+            for old, new in args[0]:
+                files[new] = files.pop(old)
+        return Outcome(node)
+
+
+def replicator(nodes: Candidates, here: dict[str, str]) -> JobFileReplicator:
+    return JobFileReplicator(
+        cast(RpcClient, nodes),
+        lambda: nodes.targets,
+        here.get,
+        lambda: here,
+        "/q",
+        offload=in_place,
+    )
+
+
+def test_new_candidate_gets_every_file_and_others_what_changed() -> None:
+    async def main() -> None:
+        nodes = Candidates("a")
+        here = {"serial": "1\n", "job-1": "one"}
+        files = replicator(nodes, here)
+        await files.flush()
+        here["job-1"] = "changed"
+        nodes.targets.append(Target("b", "b", "memory"))
+        nodes.files["b"] = {}
+        files.changed(["job-1"])
+        await files.flush()
+        expected = {"/q/serial": "1\n", "/q/job-1": "changed"}
+        assert nodes.files == {"a": expected, "b": expected}
+
+    run(main())
+
+
+def test_candidate_that_was_away_gets_what_it_missed() -> None:
+    async def main() -> None:
+        nodes = Candidates("a")
+        here = {"job-1": "one"}
+        files = replicator(nodes, here)
+        await files.flush()
+        nodes.down.add("a")
+        here["job-2"] = "two"
+        files.changed(["job-2"])
+        files.archived([1])
+        await files.flush()
+        assert files.missing() == {"job-2"}
+        with pytest.raises(OSError, match="node a"):
+            await files.bring(nodes.targets[0])
+        nodes.down.clear()
+        await files.bring(nodes.targets[0])
+        assert nodes.files["a"] == {"/q/job-2": "two", "/q/archive/0/job-1": "one"}
+        assert not files.missing()
+
+    run(main())
+
+
+def test_secret_parameters_are_known_to_the_executor_and_stand_in_no_file() -> None:
+    async def main() -> None:
+        executor = SteeredExecutor()
+        machine = Machine(executor)
+        queue = machine.queue()
+        await queue.start()
+        opcode = load(
+            {
+                "OP_ID": "OP_TEST_OS_PARAMS",
+                "reason": [],
+                "osparams_secret": {"password": "hunter2"},
+            }
+        )
+        number = await queue.submit([opcode])
+        executor.grant(number)
+        job = await until(queue, number, "running")
+        assert job.ops[0].opcode.to_json()["osparams_secret"] == {"password": "hunter2"}
+        rows = await queue.query([number], ["ops"])
+        assert "hunter2" not in repr(rows)
+        await queue.stop()
+        for name in machine.disk.listdir(machine.paths.queue):
+            if name not in ("lock", "archive"):
+                assert b"hunter2" not in machine.file(name)
+
+    run(main())
