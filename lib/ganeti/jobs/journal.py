@@ -65,23 +65,6 @@ class UndoAdded:
 
 
 @dataclass(frozen=True, slots=True)
-class Undone:
-    """The opcode's undo steps are done or no longer wanted."""
-
-    id: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """An entry was added to an opcode's reason trail."""
-
-    id: int
-    index: int
-    entry: tuple[str, str, int]
-
-
-@dataclass(frozen=True, slots=True)
 class Archived:
     """These jobs are in the archive, or on their way into it."""
 
@@ -103,16 +86,7 @@ class Numbered:
 
 
 Record: TypeAlias = (
-    Submitted
-    | Moved
-    | Logged
-    | Prioritized
-    | UndoAdded
-    | Undone
-    | Explained
-    | Archived
-    | Withdrawn
-    | Numbered
+    Submitted | Moved | Logged | Prioritized | UndoAdded | Archived | Withdrawn | Numbered
 )
 
 _KINDS: Final[dict[str, type[Record]]] = {
@@ -121,8 +95,6 @@ _KINDS: Final[dict[str, type[Record]]] = {
     "logged": Logged,
     "prioritized": Prioritized,
     "undo": UndoAdded,
-    "undone": Undone,
-    "explained": Explained,
     "archived": Archived,
     "withdrawn": Withdrawn,
     "numbered": Numbered,
@@ -182,7 +154,7 @@ class Jobs:
             self.serial = max(self.serial, number)
 
 
-JobRecord: TypeAlias = Moved | Logged | Prioritized | UndoAdded | Undone | Explained
+JobRecord: TypeAlias = Moved | Logged | Prioritized | UndoAdded
 
 
 def apply_to_job(job: Job, record: JobRecord) -> None:
@@ -199,11 +171,6 @@ def apply_to_job(job: Job, record: JobRecord) -> None:
                     op.priority = priority
         case UndoAdded(_, index, step):
             job.ops[index].undo.append(step)
-        case Undone(_, index):
-            job.ops[index].undo.clear()
-        case Explained(_, index, entry):
-            op = job.ops[index]
-            op.input = {**op.input, "reason": [*(op.input.get("reason") or ()), list(entry)]}
 
 
 def _move(job: Job, record: Moved) -> None:
