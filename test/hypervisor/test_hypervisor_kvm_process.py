@@ -61,11 +61,12 @@ class FakeQemu:
     def __init__(self, trial_code: int | None = kvm_probe.TRIAL_EXIT_CODE) -> None:
         self.asked: list[tuple[str, ...]] = []
         self.trial_code = trial_code
+        self.stopped = ""
 
     def __call__(self, argv: Sequence[str], **_: Json) -> Result:
         self.asked.append(tuple(argv))
         if "-bios" in argv:
-            return Result(tuple(argv), self.trial_code, None, "", "")
+            return Result(tuple(argv), self.trial_code, None, "", "", self.stopped)
         answers = {
             "--version": "QEMU emulator version 7.2.22 (Debian 1:7.2)\nCopyright",
             "-machine": "Supported machines are:\nmicrovm    x\npc   Standard PC (default)\n",
@@ -105,6 +106,33 @@ def test_kvm_is_used_when_a_trial_guest_ran_to_its_end(
     for _ in range(2):
         assert Probe(tmp_path / "run", qemu, device).accelerator(str(program)) == expected
     assert len(qemu.asked) == 1
+
+
+def test_a_trial_that_got_no_time_is_made_again(tmp_path: Path, program: Path) -> None:
+    device = tmp_path / "kvm"
+    device.touch()
+    qemu = FakeQemu(trial_code=None)
+    qemu.stopped = "timeout after 5 s"
+    probe = Probe(tmp_path / "run", qemu, device)
+    assert probe.accelerator(str(program)) == "tcg"
+    qemu.trial_code, qemu.stopped = kvm_probe.TRIAL_EXIT_CODE, ""
+    assert probe.accelerator(str(program)) == "kvm"
+
+
+def test_two_trials_at_the_same_time_do_not_take_each_others_firmware(tmp_path: Path) -> None:
+    seen = []
+
+    def qemu(argv: Sequence[str], **_: Json) -> Result:
+        rom = Path(argv[list(argv).index("-bios") + 1])
+        seen.append(rom)
+        if len(seen) == 1:
+            assert probe.trial("qemu", "kvm")
+        assert rom.read_bytes() == kvm_probe.trial_rom()
+        return Result(tuple(argv), kvm_probe.TRIAL_EXIT_CODE, None, "", "")
+
+    probe = Probe(tmp_path, qemu)
+    assert probe.trial("qemu", "kvm") and len(set(seen)) == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_device_nothing_is_tried(tmp_path: Path, program: Path) -> None:

@@ -176,13 +176,13 @@ class KvmHypervisor(KvmMigration, Hypervisor):
         that a noded that dies meanwhile finds what it needs.
         """
         files = self.files(name)
-        self.directories.make()
         self._check_sockets(files)
-        if runtime.hvparams["use_chroot"]:
-            files.chroot.mkdir(parents=True, exist_ok=True)
-        kvm_runtime.save(files.runtime, runtime)
         taps: list[Tap] = []
         try:
+            self.directories.make()
+            if runtime.hvparams["use_chroot"]:
+                files.chroot.mkdir(parents=True, exist_ok=True)
+            kvm_runtime.save(files.runtime, runtime)
             for _ in runtime.nics:
                 taps.append(self._tap(runtime.hvparams))
             disks = [(disk, disk.link.is_block_device()) for disk in runtime.disks]
@@ -194,6 +194,9 @@ class KvmHypervisor(KvmMigration, Hypervisor):
             self._connect(name, tags, nics, incoming is not None)
             self._run_qemu(name, argv, taps)
             self._note_taps(files, taps)
+        except OSError as error:
+            self._abandon(name)
+            raise HypervisorError(f"instance {name}: {error}") from error
         except HypervisorError:
             self._abandon(name)
             raise

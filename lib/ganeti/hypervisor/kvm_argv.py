@@ -72,8 +72,8 @@ def machine_argv(
         *_boot_media(hv),
         *_kernel(hv),
         *(["-mem-path", str(hv["mem_path"]), "-mem-prealloc"] if hv["mem_path"] else []),
-        *("-monitor", _server(files.monitor)),
-        *("-serial", _server(files.serial) if hv["serial_console"] else "none"),
+        *("-monitor", server_socket(files.monitor)),
+        *("-serial", server_socket(files.serial) if hv["serial_console"] else "none"),
         *_pointer(hv),
         *_display(instance, binary, options),
         *_extras(instance, files, binary),
@@ -103,9 +103,9 @@ def start_argv(
         made += ["-net", "none"]
     if incoming:
         made += ["-incoming", f"tcp:{_bracketed(incoming[0])}:{incoming[1]}"]
-    made += ["-qmp", _server(files.qmp)]
+    made += ["-qmp", server_socket(files.qmp)]
     if hvparams["user_shutdown"]:
-        made += ["-qmp", _server(files.kvmd)]
+        made += ["-qmp", server_socket(files.kvmd)]
     if disks and hvparams["boot_order"] == "disk" and not hvparams["kernel_path"]:
         made += ["-boot", "order=c"]
     for disk, is_block in disks:
@@ -115,7 +115,8 @@ def start_argv(
     return made + _confinement(files, hvparams, binary)
 
 
-def _server(socket: object) -> str:
+def server_socket(socket: object) -> str:
+    """A character device of QEMU that listens on a Unix socket."""
     return f"unix:{escaped(str(socket))},server=on,wait=off"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import kvm_runtime
+from ganeti.hypervisor.kvm_argv import server_socket
 from ganeti.hypervisor.kvm_qmp import CONTINUE, Command
 from ganeti.hypervisor.kvm_runtime import Runtime
 from ganeti.model.report import MigrationStatus
@@ -98,8 +99,13 @@ class KvmMigration:
         port = int(runtime.hvparams.get("migration_port", DEFAULT_PORT))
         self.launch(name, instance.tags, runtime, incoming=(target, port))
         commands = capability_commands(str(runtime.hvparams.get("migration_caps") or ""))
-        if commands:
-            self.qmp(self.files(name).qmp, commands)
+        try:
+            if commands:
+                self.qmp(self.files(name).qmp, commands)
+        except HypervisorError:
+            self.kill(instance)  # nobody would end the waiting QEMU
+            self.cleanup(name)
+            raise
 
     def _as_here(
         self, instance: FilledInstance, runtime: Runtime, disks: Sequence[GuestDisk]
@@ -119,10 +125,10 @@ class KvmMigration:
         own = {
             "-pidfile": str(files.pid),
             "-D": str(files.log),
-            "-monitor": f"unix:{files.monitor},server=on,wait=off",
+            "-monitor": server_socket(files.monitor),
         }
         if runtime.hvparams.get("serial_console"):
-            own["-serial"] = f"unix:{files.serial},server=on,wait=off"
+            own["-serial"] = server_socket(files.serial)
         argv = list(runtime.argv)
         for place, word in enumerate(argv[:-1]):
             if word in own:

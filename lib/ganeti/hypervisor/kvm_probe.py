@@ -6,8 +6,10 @@ RUN/kvm-hypervisor/probe.json, which does not outlive a reboot of the node.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,11 @@ from typing import Final
 
 from ganeti.errors import CommandError, HypervisorError, ParseError
 from ganeti.hypervisor.kvm_argv import Binary
-from ganeti.serializer import Json, dumps, loads
-from ganeti.utils.process import Runner
+from ganeti.serializer import Json, dump_bytes, loads
+from ganeti.utils.files import LocalDisk
+from ganeti.utils.process import Result, Runner
+
+log = logging.getLogger(__name__)
 
 HELP_TIMEOUT_S: Final = 20.0
 TRIAL_TIMEOUT_S: Final = 5.0  # it takes 0.1 s; a KVM that hangs never answers
@@ -110,22 +115,28 @@ class Probe:
         key = self._key(program)
         known = self._load().get(key, {}).get("accelerator")
         if known is None:
-            known = "kvm" if self.trial(program, "kvm") else "tcg"
-            self._save(key, "accelerator", known)
+            result = self._try(program, "kvm")
+            known = "kvm" if result.code == TRIAL_EXIT_CODE else "tcg"
+            if result.stopped:  # a busy node is slow as well: asked again at the next start
+                log.warning("%s: KVM is not used, its trial: %s", program, result.reason)
+            else:
+                self._save(key, "accelerator", known)
         return str(known)
 
     def trial(self, program: str, accelerator: str) -> bool:
         """Whether a guest of 0.1 s runs to its end."""
+        return self._try(program, accelerator).code == TRIAL_EXIT_CODE
+
+    def _try(self, program: str, accelerator: str) -> Result:
         self.directory.mkdir(parents=True, exist_ok=True)
-        rom = self.directory / f"trial-{os.getpid()}.rom"
-        rom.write_bytes(trial_rom())
-        try:
-            result = self.run(trial_argv(program, accelerator, rom), timeout_s=TRIAL_TIMEOUT_S)
-        except CommandError as error:
-            raise HypervisorError(str(error)) from error
-        finally:
-            rom.unlink(missing_ok=True)
-        return result.code == TRIAL_EXIT_CODE
+        with tempfile.NamedTemporaryFile(dir=self.directory, prefix=".trial-") as rom:
+            rom.write(trial_rom())
+            rom.flush()
+            argv = trial_argv(program, accelerator, Path(rom.name))
+            try:
+                return self.run(argv, timeout_s=TRIAL_TIMEOUT_S)
+            except CommandError as error:
+                raise HypervisorError(str(error)) from error
 
     def _ask(self, program: str) -> dict[str, Json]:
         def ask(*words: str) -> str:
@@ -162,6 +173,4 @@ class Probe:
         self.directory.mkdir(parents=True, exist_ok=True)
         kept = dict(self._load())
         kept[key] = {**kept.get(key, {}), what: value}
-        new = self._cache.with_suffix(f".{os.getpid()}.new")
-        new.write_text(dumps(kept))
-        new.rename(self._cache)
+        LocalDisk().replace(self._cache, dump_bytes(kept))

@@ -16,6 +16,7 @@ from ganeti.hypervisor.base import GuestDisk
 from ganeti.model.disk import Disk
 from ganeti.model.nic import Nic
 from ganeti.serializer import Json, decode, dumps, encode, loads
+from ganeti.utils.files import PRIVATE, LocalDisk
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,8 @@ def _disk(row: Json, what: str) -> GuestDisk:
 
 
 def save(path: Path, runtime: Runtime) -> None:
-    """Whole or not at all."""
-    new = path.with_suffix(".new")
-    new.write_text(runtime.to_text())
-    new.chmod(0o600)  # hvparams may name password files, disks may hold secrets
-    new.rename(path)
+    """Whole or not at all, and for root only: disks may hold secrets."""
+    LocalDisk().replace(path, runtime.to_text().encode(), mode=PRIVATE)
 
 
 def load(path: Path, name: str) -> Runtime:

@@ -1,0 +1,66 @@
+"""A KVM instance of which one step fails leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from fakes.guests import an_instance, short_root
+from ganeti.errors import HypervisorError
+from ganeti.hypervisor.base import HvHost
+from ganeti.hypervisor.kvm import KvmHypervisor
+from ganeti.hypervisor.kvm_qmp import Command
+from ganeti.model.filled import FilledInstance
+from ganeti.paths import Paths
+from ganeti.serializer import Json
+from ganeti.types import HypervisorKind
+from ganeti.utils.process import run
+
+QEMU = "/usr/bin/qemu-system-x86_64"
+
+
+def refuses(socket: Path, commands: Sequence[Command], timeout_s: float = 0.0) -> list[Json]:
+    raise HypervisorError(f"QMP socket {socket.name}: {commands[0].name}: refused")
+
+
+@pytest.fixture
+def kvm() -> Iterator[KvmHypervisor]:
+    if not os.path.exists(QEMU):
+        pytest.skip(f"needs {QEMU}")
+    with short_root() as root:
+        driver = KvmHypervisor(HvHost(Paths(root), run, privileged=False), refuses)
+        yield driver
+        driver.kill(a_guest())
+
+
+def a_guest(**hvparams: Json) -> FilledInstance:
+    plain = {"kvm_path": QEMU, "kernel_path": "", "kvm_flag": "disabled", "migration_port": 8177}
+    return an_instance("web1", hypervisor=HypervisorKind.KVM, hvparams=plain | hvparams)
+
+
+def is_gone(kvm: KvmHypervisor) -> bool:
+    return not kvm.is_alive("web1") and not kvm.files("web1").runtime.exists()
+
+
+def test_a_guest_that_can_not_be_set_up_does_not_run(kvm: KvmHypervisor) -> None:
+    with pytest.raises(HypervisorError, match="refused"):
+        kvm.start(a_guest(), [])
+    assert is_gone(kvm)
+
+
+def test_a_guest_that_can_not_be_received_does_not_wait(kvm: KvmHypervisor) -> None:
+    guest = a_guest(migration_caps="xbzrle")
+    info = kvm.new_runtime(guest, [], False).to_text()
+    with pytest.raises(HypervisorError, match="migrate-set-capabilities: refused"):
+        kvm.accept(guest, info, "127.0.0.1", [])
+    assert is_gone(kvm)
+
+
+def test_a_node_that_takes_no_files_is_an_error_of_the_instance(kvm: KvmHypervisor) -> None:
+    kvm.directories.root.mkdir(parents=True)
+    (kvm.directories.root / "nic").touch()  # in the place of a directory
+    with pytest.raises(HypervisorError, match="instance web1: .*File exists"):
+        kvm.start(a_guest(), [])
+    assert not kvm.is_alive("web1")
