@@ -116,6 +116,18 @@ def test_ssconf_files_are_readable_only_and_end_with_a_newline(tmp_path: Path) -
     assert node.ssconf("cluster_name") == "c.example.com"
 
 
+def test_ssconf_files_that_hold_their_value_already_stay(tmp_path: Path) -> None:
+    node = a_node(tmp_path)
+    ssconf.write_ssconf_files(node, {"cluster_name": "c", "node_list": "n1"})
+    kept, changed = node.paths.ssconf("cluster_name"), node.paths.ssconf("node_list")
+    before = kept.stat().st_ino, changed.stat().st_ino
+    ssconf.write_ssconf_files(node, {"cluster_name": "c", "node_list": "n1\nn2"})
+    assert kept.stat().st_ino == before[0] and changed.read_text() == "n1\nn2\n"
+    changed.chmod(0o644)
+    ssconf.write_ssconf_files(node, {"cluster_name": "c", "node_list": "n1\nn2"})
+    assert changed.stat().st_mode & 0o777 == 0o444
+
+
 @pytest.mark.parametrize("bad", [{"nosuch_key": "x"}, {"../x": ""}, {"node_list": "x" * 131_072}])
 def test_one_bad_ssconf_value_leaves_all_as_they_were(tmp_path: Path, bad: dict[str, str]) -> None:
     node = a_node(tmp_path)

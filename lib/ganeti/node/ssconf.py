@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from ganeti.constants import SSCONF_MAX_BYTES
@@ -20,7 +21,7 @@ KNOWN: Final = frozenset(KEYS)
 
 @serves(calls.write_ssconf_files)
 def write_ssconf_files(node: NodeContext, values: Mapping[str, str]) -> None:
-    """All values are checked before the first file is written."""
+    """All values are checked before the first file is written; files that have them stay."""
     contents = {}
     for key, value in values.items():
         if key not in KNOWN:
@@ -32,4 +33,14 @@ def write_ssconf_files(node: NodeContext, values: Mapping[str, str]) -> None:
             )
     with node.files.lock(node.paths.ssconf_lock, timeout_s=LOCK_S):
         for key, content in sorted(contents.items()):
-            write(node, node.paths.ssconf(key), content, MODE, None)
+            place = node.paths.ssconf(key)
+            if not _holds(node, place, content):
+                write(node, place, content, MODE, None)
+
+
+def _holds(node: NodeContext, place: Path, content: bytes) -> bool:
+    """A file that can't be read, or has another mode, is written anew."""
+    try:
+        return node.files.read(place) == content and place.stat().st_mode & 0o777 == MODE
+    except OSError:
+        return False
