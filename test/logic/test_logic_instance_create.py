@@ -514,6 +514,12 @@ def nothing_is_left(services: FakeServices, before: Any) -> None:
     assert not services.reservations.held(services.owner, "MAC address")  # type: ignore[arg-type]
 
 
+def stays_marked_up(services: FakeServices) -> None:
+    """facts/master.md D1: an instance that was made and only does not start."""
+    instance = services.config.find_instance(NAME)
+    assert instance is not None and instance.admin_state is AdminState.UP
+
+
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS.keys())
 def test_nothing_is_left_whichever_call_fails(tmp_path: Path, order: OpInstanceCreate) -> None:
     for nth in itertools.count(1):
@@ -524,6 +530,9 @@ def test_nothing_is_left_whichever_call_fails(tmp_path: Path, order: OpInstanceC
             run_unit(services, order)
         except GenericError as error:
             assert "connection lost" in str(error)
+            if services.rpc.names[nth - 1] == "instance_start":
+                stays_marked_up(services)
+                continue
         else:
             if len(services.rpc.log) < nth:
                 assert nth > 4
@@ -556,13 +565,13 @@ def test_a_script_that_fails_leaves_nothing(services: FakeServices) -> None:
     nothing_is_left(services, before)
 
 
-def test_addresses_and_ports_are_free_again_after_a_failed_start(services: FakeServices) -> None:
+def test_addresses_and_ports_are_free_again_after_a_failed_script(services: FakeServices) -> None:
     uuid = connect(services)
-    services.rpc.failures = {"instance_start": "no memory"}
+    services.rpc.failures = {"instance_os_add": "no memory"}
     params = {"kernel_path": "", "vnc_bind_address": "127.0.0.1"}
     nics = [{"network": "lan1", "ip": "pool"}]
-    with pytest.raises(OpExecError, match=f"starting instance {NAME}: node {NODE2}: no memory"):
-        run_unit(services, op(hypervisor="kvm", hvparams=params, nics=nics))
+    with pytest.raises(OpExecError, match="no memory"):
+        run_unit(services, with_disks(hypervisor="kvm", hvparams=params, nics=nics))
     assert services.config.find_instance(NAME) is None
     assert services.config.networks[uuid].reservations == "0" * 16
     assert services.config.cluster.tcpudp_port_pool == (11000,)
@@ -582,7 +591,14 @@ def test_other_instances_are_left_alone_by_the_undo(services: FakeServices) -> N
     other = an_instance(9, services.node(NODE1).uuid, name="db1.example.com")
     services.change(lambda draft: draft.add(other))
     before = contents(services.config)
-    services.rpc.failures = {"instance_start": "no"}
+    services.rpc.failures = {"instance_os_add": "no"}
     with pytest.raises(OpExecError):
-        run_unit(services, op())
+        run_unit(services, with_disks())
     assert contents(services.config) == before
+
+
+def test_an_instance_that_does_not_start_stays_marked_up(services: FakeServices) -> None:
+    services.rpc.failures = {"instance_start": "no memory"}
+    with pytest.raises(OpExecError, match=f"starting instance {NAME}: node {NODE2}: no memory"):
+        run_unit(services, op())
+    stays_marked_up(services)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ganeti.config.transaction import Draft
+from ganeti.logic import instance_config
 
 CONFIG_STEPS: dict[str, Callable[..., None]] = {}
 
@@ -18,14 +19,10 @@ def config_step(function: Callable[..., None]) -> Callable[..., None]:
 
 @config_step
 def forget_instance(draft: Draft, uuid: str) -> None:
-    """Remove the instance and its disks, if they are there."""
+    """Remove the instance and its disks, if they are there; its ports and addresses are free."""
     instance = draft.snapshot.instances.get(uuid)
-    if instance is None:
-        return
-    disks = draft.snapshot.disks_of(instance)
-    draft.remove(instance)
-    for disk in disks:
-        draft.remove(disk)
+    if instance is not None:
+        instance_config.drop(draft, instance)
 
 
 @config_step

@@ -4,8 +4,9 @@ Order of checks and steps: facts/master.md D1. What was asked for is read in cre
 create_nics.py, nodes are chosen in placement.py, create_plan.py says what will be stored, disks.py
 makes the disks.
 
-Whatever fails after the checks, nothing is left of the instance: each step has its undo step, the
-instance is forgotten, its ports and addresses are free again.
+Whatever fails after the checks and before the start, nothing is left of the instance: each step has
+its undo step, the instance is forgotten, its ports and addresses are free again. One that only does
+not start stays, marked up. When the master dies at any time, nothing is left.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import (
     Code,
-    GenericError,
     OpExecError,
     OpPrereqError,
     ReservationError,
@@ -30,6 +30,7 @@ from ganeti.logic.create_plan import CreatePlan, check_policy, make_plan, uuids_
 from ganeti.logic.create_request import InstanceRequest, read_request
 from ganeti.logic.hook_env import instance_env
 from ganeti.logic.registry import implements
+from ganeti.model.filled import FilledInstance
 from ganeti.model.instance import Instance
 from ganeti.model.nic import Nic
 from ganeti.model.node import Node
@@ -294,24 +295,16 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
     # Execution.
 
     def execute(self, plan: CreatePlan) -> Json:
-        instance = plan.instance
-        try:
-            with self.undo() as undo:
-                self._make_disks(plan, undo)
-                undo.before_config("forget_instance", instance.uuid)
-                instance = self._store(plan)
-                self._bring_to_life(plan, instance, undo)
-        except BaseException:
-            self._free(plan, instance)
-            raise
+        with self.undo() as undo:
+            self._make_disks(plan, undo)
+            undo.before_config("forget_instance", plan.instance.uuid)
+            instance = self._store(plan)
+            self._furnish(plan, instance)
+            if plan.start:
+                filled = self._prepare_start(plan, instance, undo)
+        if plan.start:  # one that does not start is there all the same, marked up
+            self._start(plan, filled)
         return [node.name for node in plan.nodes]
-
-    def _free(self, plan: CreatePlan, instance: Instance) -> None:
-        """Ports and addresses are free: the undo step forget_instance leaves them as they are."""
-        try:
-            self.commit(lambda draft: instance_config.free(draft, instance, plan.disks))
-        except GenericError as error:
-            self.warn(f"ports and addresses of instance {instance.name} stay reserved: {error}")
 
     def _make_disks(self, plan: CreatePlan, undo: Undo) -> None:
         for index, disk in enumerate(plan.disks):
@@ -319,17 +312,15 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
         self.feedback("* creating instance disks...")
         disks.create(self.services, self.services.snapshot(), undo, plan.instance, plan.disks)
 
-    def _bring_to_life(self, plan: CreatePlan, instance: Instance, undo: Undo) -> None:
-        """Disks are finished, the OS is installed, the instance runs; as far as wanted."""
+    def _furnish(self, plan: CreatePlan, instance: Instance) -> None:
+        """Disks are finished, the OS is installed; as far as wanted."""
         self._release_nodes(plan, storage_too=not plan.disks)
         if plan.disks:
             self._finish_disks(plan, instance)
             self._release_nodes(plan, storage_too=True)
             if plan.install:
                 self._install(plan, instance)
-        if plan.start:
-            self._start(plan, instance, undo)
-        else:  # what can't be shut down is told, the instance is good nevertheless
+        if not plan.start:  # what can't be shut down is told, the instance is good nevertheless
             disks.shut_down(self.services, self.services.snapshot(), instance)
 
     def _store(self, plan: CreatePlan) -> Instance:
@@ -373,13 +364,19 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
         )
         outcome.get(f"installing OS {instance.os} for instance {instance.name}")
 
-    def _start(self, plan: CreatePlan, instance: Instance, undo: Undo) -> None:
-        primary, reason = plan.nodes[0], self.op.reason or ()
+    def _prepare_start(self, plan: CreatePlan, instance: Instance, undo: Undo) -> FilledInstance:
+        """The instance is marked up; a crash from now on stops it before its disks go."""
+        primary = plan.nodes[0]
         up = instance_config.record(
             self.services, instance, admin_state=AdminState.UP, disks_active=True
         )
         filled = ask.filled(self.services.snapshot(), up, target=primary.uuid)
+        reason = self.op.reason or ()
         undo.before(primary, calls.instance_shutdown, filled, STOP_AT_ONCE_S, reason)
+        return filled
+
+    def _start(self, plan: CreatePlan, filled: FilledInstance) -> None:
         self.feedback("* starting instance...")
-        outcome = self.rpc.ask(primary, calls.instance_start, filled, False, reason)
-        outcome.get(f"starting instance {instance.name}")
+        reason = self.op.reason or ()
+        outcome = self.rpc.ask(plan.nodes[0], calls.instance_start, filled, False, reason)
+        outcome.get(f"starting instance {filled.name}")
