@@ -160,7 +160,7 @@ class LogicalUnit(Generic[O, Plan]):
     """What one opcode means."""
 
     opcode: ClassVar[type[Opcode]]
-    config_hook: ClassVar[bool] = False
+    config_hook: bool = False
     """Whether the config-update hook runs when the configuration was changed."""
 
     def __init__(self, op: O, services: Services) -> None:

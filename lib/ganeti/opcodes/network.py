@@ -18,20 +18,25 @@ def _is_address(family: int, text: str) -> bool:
     return True
 
 
-def _address(version: int, family: int, example: str) -> Check:
+NONE = "none"  # in a change: no longer there
+
+
+def _address(version: int, family: int, example: str, *, or_none: bool = False) -> Check:
     def read(value: Json) -> str:
-        if isinstance(value, str) and _is_address(family, value):
+        if isinstance(value, str) and (_is_address(family, value) or (or_none and value == NONE)):
             return value
         raise refuse(f"an IPv{version} address like {example}", value)
 
     return Check(f"IPv{version} address", read)
 
 
-def _network(version: int, family: int, example: str) -> Check:
+def _network(version: int, family: int, example: str, *, or_none: bool = False) -> Check:
     """Form only: whether address and prefix length fit is found out when the job runs."""
 
     def read(value: Json) -> str:
         if isinstance(value, str):
+            if or_none and value == NONE:
+                return value
             address, _, prefix = value.partition("/")
             if prefix.isdecimal() and _is_address(family, address):
                 return value
@@ -44,6 +49,9 @@ Ipv4Address: TypeAlias = Annotated[str, _address(4, AF_INET, "192.0.2.1")]
 Ipv6Address: TypeAlias = Annotated[str, _address(6, AF_INET6, "2001:db8::1")]
 Ipv4Network: TypeAlias = Annotated[str, _network(4, AF_INET, "192.0.2.0/24")]
 Ipv6Network: TypeAlias = Annotated[str, _network(6, AF_INET6, "2001:db8::/64")]
+ChangedIpv4Address: TypeAlias = Annotated[str, _address(4, AF_INET, "192.0.2.1", or_none=True)]
+ChangedIpv6Address: TypeAlias = Annotated[str, _address(6, AF_INET6, "2001:db8::1", or_none=True)]
+ChangedIpv6Network: TypeAlias = Annotated[str, _network(6, AF_INET6, "2001:db8::/64", or_none=True)]
 
 
 @opcode(summary="network_name")
@@ -108,11 +116,13 @@ class OpNetworkSetParams(Opcode):
     """Change parameters of a network."""
 
     network_name: Name = param("name of the network")
-    gateway: Ipv4Address | None = param("IPv4 address of the router", default=None)
-    network6: Ipv6Network | None = param("IPv6 addresses of the network", default=None)
-    gateway6: Ipv6Address | None = param("IPv6 address of the router", default=None)
+    gateway: ChangedIpv4Address | None = param("IPv4 address of the router, or none", default=None)
+    network6: ChangedIpv6Network | None = param(
+        "IPv6 addresses of the network, or none", default=None
+    )
+    gateway6: ChangedIpv6Address | None = param("IPv6 address of the router, or none", default=None)
     mac_prefix: Name | None = param(
-        "first three bytes of MAC addresses in this network", default=None
+        "first three bytes of MAC addresses in this network, or none", default=None
     )
     add_reserved_ips: Sequence[Ipv4Address] | None = param(
         "addresses that instances do not get", default=None
