@@ -25,6 +25,7 @@ SCRIPTS = ("create", "import", "export", "rename")
 INIT = (
     *("gnt-cluster", "init", "--enabled-hypervisors=fake", "--enabled-disk-templates=diskless"),
     "--ipolicy-vcpu-ratio=100",  # fake instances need no processors
+    "--ipolicy-spindle-ratio=1000",
 )
 ENDED = ("success", "error", "canceled")
 JOBS_TIMEOUT_S = 300.0
