@@ -32,9 +32,16 @@ class HttpAnswer:
 class HttpClient:
     """Posts to many hosts over kept connections. Made and closed on the loop."""
 
-    def __init__(self, tls: ssl.SSLContext | None, *, connect_s: float = CONNECT_S) -> None:
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None,
+        *,
+        connect_s: float = CONNECT_S,
+        limit_bytes: int = ANSWER_LIMIT_BYTES,
+    ) -> None:
         self._tls = tls
         self._connect_s = connect_s
+        self._limit_bytes = limit_bytes
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
@@ -66,12 +73,23 @@ class HttpClient:
             raise Unreachable(_lost_text(error), sent=True) from error
         except aiohttp.ClientError as error:
             raise Unreachable(f"not a usable answer: {error}", sent=True) from error
+        except UnicodeError as error:  # the resolver's word for a label that is empty or too long
+            raise Unreachable(f"{place!r} is not the name of a host", sent=False) from error
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        length = answer.content_length
-        if length is not None and length > ANSWER_LIMIT_BYTES:
-            raise aiohttp.ClientPayloadError(f"{length} bytes, at most {ANSWER_LIMIT_BYTES}")
-        return await answer.read()
+        """The body; a peer need not say beforehand how long it is."""
+        self._check_size(answer.content_length or 0)
+        pieces = []
+        size = 0
+        async for piece in answer.content.iter_any():
+            size += len(piece)
+            self._check_size(size)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limit_bytes:
+            raise aiohttp.ClientPayloadError(f"more than {self._limit_bytes} bytes")
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -136,7 +136,7 @@ class RpcClient:
             self.health.failed(node.uuid, now, now - began, str(error))
             logger.warning("call %s: node %s: %s", call.name, node.name, error)
             return Outcome(node, error=str(error))
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or a mistake of ours: nothing is known of the node
             self.health.given_up(node.uuid)
             raise
         self.health.succeeded(node.uuid)
