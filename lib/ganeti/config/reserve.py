@@ -79,6 +79,12 @@ class Reservations:
     def is_reserved(self, kind: Kind, what: Hashable) -> bool:
         return (kind, what) in self._taken
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """Who holds something."""
+        holders = {owner for owner, held in self._of.items() if held}
+        return frozenset(holders | {owner for owner, _ in self._addresses.values()})
+
     def held(self, owner: str, kind: Kind) -> list[Hashable]:
         """In the order in which they were taken."""
         return [what for one, what in self._of.get(owner, {}) if one == kind]

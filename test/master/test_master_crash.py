@@ -1,0 +1,315 @@
+"""The master's machine loses power at every named step; what clients were told stays true.
+
+The script below submits jobs, tags, makes and removes instances. It is run once to learn the steps
+(of the master's disk and of calls to nodes), then once per chosen step, where the power is cut.
+The next master is held against what the client had been told.
+
+By default one occurrence of each step is drawn; GANETI_FULL_SWEEP=1 takes all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.small_cluster import (
+    ENDED,
+    STORAGE,
+    Client,
+    SmallCluster,
+    add_tags,
+    create,
+    delay,
+    on_instance,
+)
+from ganeti.errors import GenericError
+from ganeti.paths import Paths
+from ganeti.types import AdminState
+
+FULL = bool(os.environ.get("GANETI_FULL_SWEEP"))
+SEED = 20_240_501
+MOST_SAMPLES = 45
+
+pytestmark = pytest.mark.timeout(1800 if FULL else 120)
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A short path: sockets lie below it."""
+    made = Path(tempfile.mkdtemp(prefix="gnt-"))
+    yield made
+    shutil.rmtree(made)
+
+
+@dataclass
+class History:
+    """What the client was told before the power went."""
+
+    asked: int = 0  # submissions, answered or not
+    numbers: list[int] = field(default_factory=list)
+    statuses: dict[int, str] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    there: set[str] = field(default_factory=set)  # instances whose making has succeeded …
+    gone: set[str] = field(default_factory=set)  # … and whose removal has
+    archived: list[int] = field(default_factory=list)
+
+
+class Told:
+    """A client that writes its history, and hears nothing from a master without power."""
+
+    def __init__(self, client: Client, cluster: SmallCluster, history: History) -> None:
+        self._client = client
+        self._cluster = cluster
+        self.history = history
+
+    async def __call__(self, method: str, *args: Any) -> Any:
+        answer = await self._client(method, *args)
+        self._hear(method)
+        return answer
+
+    async def submit(self, *jobs: list[dict[str, Any]]) -> list[int]:
+        self.history.asked += len(jobs)
+        answers = await self("SubmitManyJobs", list(jobs))
+        numbers = [number for _, number in answers]
+        self.history.numbers += numbers
+        return numbers
+
+    async def wait(self, number: int) -> str:
+        status = await self._client.wait(number)
+        self._hear("WaitForJobChange")
+        self.history.statuses[number] = status
+        return status
+
+    async def run(self, *ops: dict[str, Any]) -> bool:
+        (number,) = await self.submit(list(ops))
+        return await self.wait(number) == "success"
+
+    def _hear(self, method: str) -> None:
+        self._cluster.steps.tell(f"client: answer of {method}")
+        if self._cluster.master_machine.disk.stopped:
+            raise asyncio.CancelledError
+
+
+async def script(told: Told) -> None:
+    """Every kind of step at least once."""
+    history = told.history
+    numbers = await told.submit([delay()], [delay(), delay()], [delay(depends=[[-1, ["success"]]])])
+    waiting = asyncio.gather(*(told.wait(number) for number in numbers))
+    for tag in ("a", "b"):
+        if await told.run(add_tags(tag)):
+            history.tags.append(tag)
+    await waiting
+    if await told.run(create("web1.example.com")):
+        history.there.add("web1.example.com")
+    made = asyncio.gather(
+        told.run(create("web2.example.com", node=3)),
+        told.run(create("web3.example.com", node=1, template="diskless")),
+    )
+    if await told("ArchiveJob", numbers[0]):
+        history.archived.append(numbers[0])
+    for name, done in zip(("web2.example.com", "web3.example.com"), await made):
+        if done:
+            history.there.add(name)
+    await told.run(on_instance("OP_INSTANCE_SHUTDOWN", "web1.example.com", timeout=0))
+    await told.run(on_instance("OP_INSTANCE_STARTUP", "web1.example.com"))
+    if await told.run(on_instance("OP_INSTANCE_REMOVE", "web2.example.com")):
+        history.gone.add("web2.example.com")
+
+
+async def live(cluster: SmallCluster, history: History) -> None:
+    """One master's life, up to its end in good order or to the power cut."""
+    loop = asyncio.get_running_loop()
+    dark = asyncio.Event()
+
+    def cut() -> None:
+        cluster.master_machine.disk.stop()
+        loop.call_soon_threadsafe(dark.set)
+
+    cluster.steps.act = cut
+
+    async def session() -> None:
+        async with cluster.master() as client:
+            await script(Told(client, cluster, history))
+
+    work = asyncio.create_task(session())
+    watch = asyncio.create_task(dark.wait())
+    done, _ = await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+    if work not in done:
+        work.cancel()
+    try:
+        await work
+    except (asyncio.CancelledError, OSError, GenericError):
+        assert cluster.master_machine.disk.stopped
+    watch.cancel()
+
+
+# What must be true afterwards.
+
+
+async def check(cluster: SmallCluster, history: History) -> None:
+    """A new master has kept every promise, and works."""
+    async with cluster.master() as client:
+        await all_have_ended(client)
+        check_jobs(client, history)
+        check_configuration(client, history)
+        check_nodes(cluster, client)
+        assert client.master.locks.describe() == []
+        assert client.master.store.reservations.owners == frozenset()
+        number = await client.submit(add_tags("afterwards"))
+        assert number > max(history.numbers, default=0)
+        assert await client.wait(number) == "success"
+        assert "afterwards" in client.master.store.snapshot.cluster.tags
+        assert not client.master.store.degraded
+    check_copies(cluster)
+    async with cluster.master() as client:
+        assert client.master.queue.serial == number
+        assert "afterwards" in client.master.store.snapshot.cluster.tags
+
+
+async def all_have_ended(client: Client) -> None:
+    async with asyncio.timeout(20):
+        for job in list(client.master.queue.jobs.values()):
+            await client.wait(job.id)
+
+
+def check_jobs(client: Client, history: History) -> None:
+    queue = client.master.queue
+    assert len(history.numbers) == len(set(history.numbers))
+    assert queue.serial >= max(history.numbers, default=0)
+    for number in history.numbers:
+        job = queue.jobs.get(number)
+        if job is None:
+            assert number in (history.archived or history.numbers[:1]), f"job {number} is lost"
+            continue
+        assert job.status.value in ENDED
+        told = history.statuses.get(number)
+        assert told in (None, job.status.value), f"job {number} was {told}, is {job.status}"
+    for number in history.archived:
+        assert number not in queue.jobs
+
+
+def check_configuration(client: Client, history: History) -> None:
+    config = client.master.store.snapshot
+    assert set(history.tags) <= set(config.cluster.tags)
+    names = {instance.name for instance in config.instances.values()}
+    # A job that was removing it when the power went may have come that far.
+    removing = {"web2.example.com"} if history.asked >= 10 else set()
+    assert history.there - history.gone - removing <= names
+    assert not names & history.gone
+    for job in client.master.queue.jobs.values():
+        op = job.ops[0].input
+        if op["OP_ID"] != "OP_INSTANCE_CREATE":
+            continue
+        if job.status.value == "success" and op["instance_name"] not in history.gone | removing:
+            assert op["instance_name"] in names
+        if job.status.value == "error":
+            assert op["instance_name"] not in names, "half-made"
+    assert client.master.store.problems == []
+
+
+def check_nodes(cluster: SmallCluster, client: Client) -> None:
+    """Disk files and guests on nodes are those of the configuration."""
+    config = client.master.store.snapshot
+    for machine in cluster.machines.values():
+        node = config.find_node(machine.name)
+        assert node is not None
+        instances = config.primary_instances(node.uuid)
+        disks = {
+            machine.paths.below(str(disk.logical_id[1]))
+            for instance in instances
+            for disk in config.disks_of(instance)
+        }
+        assert disk_files(machine.paths) == disks
+        up = {one.name for one in instances if one.admin_state is AdminState.UP}
+        assert running(machine.paths) <= {one.name for one in instances}
+        removed = {"web2.example.com", "web1.example.com"}  # being stopped or started
+        assert up - running(machine.paths) <= removed
+
+
+def disk_files(paths: Paths) -> set[Path]:
+    return {path for path in paths.below(STORAGE).rglob("*") if path.is_file()}
+
+
+def running(paths: Paths) -> set[str]:
+    directory = paths.run / "fake-hypervisor"
+    names = os.listdir(directory) if directory.exists() else []
+    return {name for name in names if not name.startswith(".")}
+
+
+def check_copies(cluster: SmallCluster) -> None:
+    """After an end in good order every candidate has the master's files."""
+    ours = cluster.master_machine.paths
+    names = ["config.data", "config.journal", "queue/journal", "queue/serial"]
+    names += [str(p.relative_to(ours.data)) for p in ours.queue.rglob("job-*")]
+    for name in names:
+        mine = (ours.data / name).read_bytes()
+        for machine in cluster.machines.values():
+            copy = machine.paths.data / name
+            assert copy.exists(), f"{machine.name} has no {name}"
+            assert copy.read_bytes() == mine, f"{name} differs on {machine.name}"
+
+
+# The sweep.
+
+
+def steps_of_a_good_run(root: Path) -> list[tuple[str, int]]:
+    cluster = SmallCluster(root)
+    history = History()
+    asyncio.run(live(cluster, history))
+    assert set(history.statuses.values()) == {"success"}
+    assert history.gone == {"web2.example.com"}
+    seen = list(cluster.steps.order)
+    asyncio.run(check(cluster, history))
+    return seen
+
+
+def drawn(steps: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """One occurrence of every step; of all of them with GANETI_FULL_SWEEP."""
+    if FULL:
+        return steps
+    chance = random.Random(SEED)
+    by_name: dict[str, list[int]] = {}
+    for name, nth in steps:
+        by_name.setdefault(name, []).append(nth)
+    chosen = [(name, chance.choice(numbers)) for name, numbers in sorted(by_name.items())]
+    chance.shuffle(chosen)
+    return chosen[:MOST_SAMPLES]
+
+
+def test_promises_survive_a_power_cut_at_any_step(root: Path) -> None:
+    steps = drawn(steps_of_a_good_run(root / "good"))
+    reached = 0
+    problems: list[str] = []
+    for index, step in enumerate(steps):
+        place = root / str(index)
+        try:
+            reached += power_cut_at(place, step)
+        except Exception as error:
+            if not FULL:
+                raise AssertionError(f"power cut at {step}") from error
+            problems.append(f"{step}: {error!r}")
+        shutil.rmtree(place)
+    assert not problems, "\n".join(problems)
+    assert reached > len(steps) // 2
+
+
+def power_cut_at(place: Path, step: tuple[str, int]) -> bool:
+    """Whether the run came to that step."""
+    cluster = SmallCluster(place)
+    cluster.steps.at = step
+    history = History()
+    asyncio.run(live(cluster, history))
+    reached = cluster.steps.reached
+    cluster.steps.at = None
+    if reached:
+        cluster.reboot_master()
+    asyncio.run(check(cluster, history))
+    return reached
