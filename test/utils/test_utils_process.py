@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 
 import pytest
 from ganeti.errors import CommandError
+from ganeti.utils import process
 from ganeti.utils.process import run
 
 
@@ -97,3 +99,17 @@ def test_a_lingering_child_does_not_hold_us() -> None:
     result = shell("sleep 1000 & echo $!", timeout_s=0.5)
     assert time.monotonic() - began < 5 and result.ok
     os.kill(int(result.stdout), 15)
+
+
+class Immortal(subprocess.Popen[bytes]):
+    """A program that hangs in the kernel, where no signal reaches it."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+
+
+def test_a_program_that_can_not_be_ended_does_not_hold_its_caller() -> None:
+    child = Immortal(["sleep", "60"], start_new_session=True)
+    stopped = process._Watch(child, b"", time.monotonic(), 1000).until_end(0.0)
+    assert stopped == f"timeout after 0 s, process {child.pid} hangs in the kernel and goes on"
+    os.waitpid(child.pid, 0)

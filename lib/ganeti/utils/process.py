@@ -19,6 +19,7 @@ from typing import IO, Protocol
 from ganeti.errors import CommandError
 
 TERM_TO_KILL_S = 5.0
+KILLED_S = 5.0  # for the kernel to end a killed program; one that waits for dead storage stays
 LINGER_S = 5.0  # a child may hold the pipes open after the program itself has ended
 DEFAULT_TIMEOUT_S = 600.0
 OUTPUT_LIMIT_BYTES = 16 * 1024 * 1024
@@ -130,9 +131,13 @@ def run(
         raise CommandError(f"{shlex.join(argv)} can't be started: {reason}") from error
     deadline = None if timeout_s is None else began + timeout_s
     watch = _Watch(child, stdin if isinstance(stdin, bytes) else b"", deadline, output_limit)
-    with child:
+    try:
         stopped = watch.until_end(timeout_s)
-    code = child.returncode
+    finally:
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+    code = -signal.SIGKILL if child.returncode is None else child.returncode
     return Result(
         argv=tuple(argv),
         code=None if code < 0 else code,
@@ -188,7 +193,10 @@ class _Watch:
                         self._serve(selector, key)
         finally:
             os.close(exit_fd)
-        self.child.wait()
+        try:
+            self.child.wait(KILLED_S)
+        except subprocess.TimeoutExpired:
+            return f"{stopped}, process {self.child.pid} hangs in the kernel and goes on"
         return stopped
 
     def _register(self, selector: selectors.BaseSelector) -> None:
