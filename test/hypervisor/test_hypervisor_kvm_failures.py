@@ -13,6 +13,7 @@ from ganeti.hypervisor.base import HvHost
 from ganeti.hypervisor.kvm import KvmHypervisor
 from ganeti.hypervisor.kvm_qmp import Command
 from ganeti.model.filled import FilledInstance
+from ganeti.model.report import SHUT_DOWN
 from ganeti.paths import Paths
 from ganeti.serializer import Json
 from ganeti.types import HypervisorKind
@@ -64,3 +65,18 @@ def test_a_node_that_takes_no_files_is_an_error_of_the_instance(kvm: KvmHypervis
     with pytest.raises(HypervisorError, match="instance web1: .*File exists"):
         kvm.start(a_guest(), [])
     assert not kvm.is_alive("web1")
+
+
+def test_a_guest_never_runs_as_root_in_place_of_a_user_from_a_pool(kvm: KvmHypervisor) -> None:
+    guest = a_guest(security_model="pool")
+    with pytest.raises(HypervisorError, match="has no pool of users"):
+        kvm.start(guest, [])
+    with pytest.raises(HypervisorError, match="has no pool of users"):
+        kvm.validate_params(guest.hvparams)
+    assert is_gone(kvm)
+
+
+def test_a_guest_that_its_user_shut_down_is_told_without_a_pid_file(kvm: KvmHypervisor) -> None:
+    kvm.directories.make()
+    kvm.files("web1").shutdown_flag.touch()
+    assert [(name, info.state) for name, info in kvm.all_info().items()] == [("web1", SHUT_DOWN)]

@@ -11,10 +11,11 @@ import pytest
 from fakes.guests import a_file_disk, a_nic
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import kvm_probe, kvm_process, kvm_qmp, kvm_runtime, kvm_tap, machine
-from ganeti.hypervisor.base import GuestDisk
+from ganeti.hypervisor.base import GuestDisk, HvHost
 from ganeti.hypervisor.kvm_migrate import migrate_commands, status_of
 from ganeti.hypervisor.kvm_probe import Probe
 from ganeti.hypervisor.kvm_runtime import Runtime
+from ganeti.paths import Paths
 from ganeti.serializer import Json
 from ganeti.utils.process import Result
 
@@ -252,6 +253,28 @@ def test_open_vswitch_and_routes_have_their_commands() -> None:
     ]  # fmt: skip
     with pytest.raises(HypervisorError, match="needs an address"):
         kvm_tap.connect_commands(a_nic(nicparams={"mode": "routed"}), "tap0", None)
+
+
+def test_rules_of_an_earlier_guest_are_dropped_before_a_route_is_made(tmp_path: Path) -> None:
+    left = 2
+    asked = []
+
+    def ip(argv: Sequence[str], **_: Json) -> Result:
+        nonlocal left
+        asked.append(" ".join(argv))
+        is_removal = list(argv[1:3]) == ["rule", "del"]
+        left -= is_removal
+        return Result(tuple(argv), 2 if is_removal and left < 0 else 0, None, "", "")
+
+    nic = a_nic(ip="192.0.2.9", nicparams={"mode": "routed", "link": "100"})
+    host = HvHost(Paths(tmp_path), ip, privileged=True)
+    kvm_tap.connect(host, "web1", [], nic, 0, "no-such-tap")
+    assert asked == [
+        *["ip rule del dev no-such-tap"] * 3,
+        "ip link set no-such-tap up",
+        "ip rule add dev no-such-tap table 100",
+        "ip route replace 192.0.2.9 table 100 proto static dev no-such-tap",
+    ]
 
 
 def test_scripts_get_the_environment_of_the_facts() -> None:

@@ -29,6 +29,7 @@ from ganeti.hypervisor.kvm_address import bind_address
 from ganeti.hypervisor.kvm_argv import (
     VNC_BASE_PORT,
     StartOptions,
+    check_security_model,
     machine_argv,
     memory_and_vcpus,
     start_argv,
@@ -108,7 +109,10 @@ class KvmHypervisor(KvmMigration, Hypervisor):
         return RunningInfo(memory=memory, vcpus=vcpus, time=time_s)
 
     def all_info(self) -> dict[str, RunningInfo]:
-        found = {name: self.info(name) for name in self._known()}
+        """Also those that their user shut down: QEMU takes its pid file along when it ends."""
+        flags = self.directories.control.glob("*.shutdown")
+        names = sorted({*self._known(), *(flag.stem for flag in flags)})
+        found = {name: self.info(name) for name in names}
         return {name: info for name, info in found.items() if info is not None}
 
     def running(self) -> list[str]:
@@ -401,6 +405,7 @@ class KvmHypervisor(KvmMigration, Hypervisor):
         bind_address(
             str(hvparams.get("spice_bind") or ""), int(hvparams.get("spice_ip_version") or 0)
         )
+        check_security_model(hvparams)
         if hvparams.get("security_model") == "user":
             self._check_user(str(hvparams.get("security_domain") or ""))
         version = str(hvparams.get("machine_version") or "")

@@ -320,7 +320,18 @@ def _extras(instance: FilledInstance, files: KvmFiles, binary: Binary) -> list[s
     return made + shlex.split(str(hv["kvm_extra"] or ""))
 
 
+def check_security_model(hv: Mapping[str, Json]) -> None:
+    """HypervisorError for a model that this version can't give: a guest must not run as root
+    because of that."""
+    if hv.get("security_model") == "pool":
+        raise HypervisorError(
+            "hvparam security_model: this version has no pool of users; use user, with a"
+            " security_domain, or none"
+        )
+
+
 def _confinement(files: KvmFiles, hv: Mapping[str, Json], binary: Binary) -> list[str]:
+    check_security_model(hv)
     user = str(hv["security_domain"]) if hv["security_model"] == "user" else ""
     chroot = str(files.chroot) if hv["use_chroot"] else ""
     if binary.version >= (9, 0, 0):

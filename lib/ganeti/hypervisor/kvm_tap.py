@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TUN: Final = Path("/dev/net/tun")
 VHOST: Final = Path("/dev/vhost-net")
 CONNECT_TIMEOUT_S: Final = 30.0
+MOST_RULES: Final = 100  # left by earlier guests; more than one is strange already
 SYS_NET: Final = Path("/sys/class/net")
 
 # linux/if_tun.h
@@ -179,6 +180,7 @@ def connect(
     else:
         commands = connect_commands(nic, interface, _mtu(nic))
     try:
+        _drop_rules(host, nic, interface)
         for command in commands:
             host.run(command, env=environment, timeout_s=CONNECT_TIMEOUT_S).check(
                 f"instance {instance_name}, interface {interface}"
@@ -187,6 +189,16 @@ def connect(
         raise HypervisorError(str(error)) from error
     if nic.nicparams.get("mode") == NicMode.ROUTED:
         _forward(interface)
+
+
+def _drop_rules(host: HvHost, nic: Nic, interface: str) -> None:
+    """A rule outlives its tap, whose name the kernel gives again; a second one can't be added."""
+    if nic.nicparams.get("mode") == NicMode.ROUTED and nic.nicparams.get("link"):
+        for _ in range(MOST_RULES):
+            if not host.run(
+                ["ip", "rule", "del", "dev", interface], timeout_s=CONNECT_TIMEOUT_S
+            ).ok:
+                return
 
 
 def _mtu(nic: Nic) -> str | None:
