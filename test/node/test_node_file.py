@@ -10,6 +10,7 @@ from ganeti.errors import JobQueueError, OpExecError
 from ganeti.node import file, job_file, ssconf
 from ganeti.node.context import NodeContext
 from ganeti.rpc.packed import pack
+from ganeti.utils import hosts
 
 QUEUE = "/var/lib/ganeti/queue"
 
@@ -83,17 +84,17 @@ HOSTS = "127.0.0.1 localhost\n192.0.2.1\told.example.com old # kept?\n"
 
 
 def test_a_host_is_added_in_place_of_its_address() -> None:
-    text = file.add_host(HOSTS, "192.0.2.1", "node1.example.com")
+    text = hosts.with_host(HOSTS, "192.0.2.1", "node1.example.com")
     assert text == "127.0.0.1 localhost\n192.0.2.1\tnode1.example.com node1\n"
 
 
 def test_a_new_host_is_appended() -> None:
-    text = file.add_host(HOSTS, "192.0.2.2", "node2.example.com")
+    text = hosts.with_host(HOSTS, "192.0.2.2", "node2.example.com")
     assert text == HOSTS + "192.0.2.2\tnode2.example.com node2\n"
 
 
 def test_a_removed_host_leaves_other_names_of_its_line() -> None:
-    text = file.remove_host("192.0.2.1 a.example.com a other # x\n192.0.2.2 a\n", "a.example.com")
+    text = hosts.without_host("192.0.2.1 a.example.com a other # x\n192.0.2.2 a\n", "a.example.com")
     assert text == "192.0.2.1\tother # x\n"
 
 
@@ -105,6 +106,14 @@ def test_hosts_are_changed_on_the_node(tmp_path: Path) -> None:
     assert "n2" not in node.paths.etc_hosts.read_text()
     with pytest.raises(OpExecError, match="mode 'x' is not known"):
         file.etc_hosts_modify(node, "x", "n", None)
+
+
+@pytest.mark.parametrize(("name", "ip"), [("n\n::1 evil", "::1"), ("n", "::1 a"), ("n#", "::1")])
+def test_a_name_can_not_bring_lines_of_its_own(tmp_path: Path, name: str, ip: str) -> None:
+    node = a_node(tmp_path)
+    with pytest.raises(OpExecError, match="can't stand in a hosts file"):
+        file.etc_hosts_modify(node, "add", name, ip)
+    assert not node.paths.etc_hosts.exists()
 
 
 def test_ssconf_files_are_readable_only_and_end_with_a_newline(tmp_path: Path) -> None:

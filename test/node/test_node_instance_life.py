@@ -287,3 +287,17 @@ def test_an_exported_definition_holds_scripts_and_environment(node: NodeContext)
         lines = member.read().decode().splitlines()
     assert "os/create" in names and "EXTRA=1" in lines and "INSTANCE_NAME=web1" in lines
     assert node.paths.below(place).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_reason_that_can_not_be_written_does_not_fail_the_start(node: NodeContext) -> None:
+    node.paths.run.mkdir(parents=True)
+    (node.paths.run / "instance-reason").touch()  # in the place of the directory
+    instance.instance_start(node, a_disk_instance(node), False, [("gnt:user", "why", 1)])
+    assert node.hypervisor("fake").is_alive("web1")
+
+
+def test_a_reason_is_kept_for_root(node: NodeContext) -> None:
+    instance.instance_start(node, a_disk_instance(node), False, [("gnt:user", "why", 1)])
+    place = node.paths.run / "instance-reason" / "web1"
+    assert json.loads(place.read_text()) == [["gnt:user", "why", 1]]
+    assert place.stat().st_mode & 0o777 == 0o600

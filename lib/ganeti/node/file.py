@@ -15,9 +15,11 @@ from ganeti.paths import Paths
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
 from ganeti.rpc.packed import unpack
+from ganeti.utils import hosts
 from ganeti.utils.files import PRIVATE, Owner
 
 MASTER_IP_SCRIPT = "scripts/master-ip-setup"
+HOSTS_LOCK = "ganeti-hosts.lock"
 
 
 def allowed_files(paths: Paths) -> set[str]:
@@ -104,47 +106,24 @@ def get_file_info(node: NodeContext, file_path: str) -> FileInfo:
 
 @serves(calls.etc_hosts_modify)
 def etc_hosts_modify(node: NodeContext, mode: str, name: str, ip: str | None) -> bool:
+    if any(character.isspace() or character == "#" for character in f"{name}{ip or ''}"):
+        raise OpExecError(f"host {name!r}, address {ip!r}: can't stand in a hosts file")
+    node.files.mkdir(node.paths.lock)
+    with node.files.lock(node.paths.lock / HOSTS_LOCK):
+        _modify_hosts(node, mode, name, ip)
+    return True
+
+
+def _modify_hosts(node: NodeContext, mode: str, name: str, ip: str | None) -> None:
     place = node.paths.etc_hosts
     text = place.read_text() if place.exists() else ""
     if mode == "add":
         if not ip:
             raise OpExecError(f"host {name}: an address is needed to add it to {place.name}")
-        changed = add_host(text, ip, name)
+        changed = hosts.with_host(text, ip, name)
     elif mode == "remove":
-        changed = remove_host(text, name)
+        changed = hosts.without_host(text, name)
     else:
         raise OpExecError(f"mode {mode!r} is not known; use add or remove")
     if changed != text:
-        write(node, place, changed.encode(), 0o644, None)
-    return True
-
-
-def add_host(text: str, ip: str, name: str) -> str:
-    """Lines that begin with the address are replaced by one line, else it is appended."""
-    short = name.partition(".")[0]
-    line = "\t".join([ip, name if short == name else f"{name} {short}"])
-    lines = text.splitlines()
-    at = [index for index, old in enumerate(lines) if old.split("#")[0].split()[:1] == [ip]]
-    kept = [old for index, old in enumerate(lines) if index not in at[1:]]
-    if at:
-        kept[at[0]] = line
-    else:
-        kept.append(line)
-    return "\n".join(kept) + "\n"
-
-
-def remove_host(text: str, name: str) -> str:
-    """The name and its short form stand in no line; lines without names are gone."""
-    gone = {name, name.partition(".")[0]}
-    kept = []
-    for line in text.splitlines():
-        words, sign, comment = line.partition("#")
-        fields = words.split()
-        if not gone.intersection(fields[1:]):
-            kept.append(line)
-            continue
-        names = [field for field in fields[1:] if field not in gone]
-        if names:
-            rest = f" #{comment}" if sign else ""
-            kept.append(f"{fields[0]}\t{' '.join(names)}{rest}")
-    return "".join(line + "\n" for line in kept)
+        write(node, place, changed.encode(), hosts.HOSTS_MODE, None)

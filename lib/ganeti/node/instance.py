@@ -77,7 +77,7 @@ def instance_start(
     try:
         disks = guest_disks(node, instance)
         hypervisor.start(instance, disks, paused=startup_paused)
-    except GenericError:
+    except (GenericError, OSError):
         remove_links(node, instance.name, len(instance.disks_info))
         raise
     store_reason(node, instance.name, reason)
@@ -133,12 +133,16 @@ def instance_balloon_memory(node: NodeContext, instance: FilledInstance, memory:
 
 
 def store_reason(node: NodeContext, instance_name: str, reason: calls.ReasonTrail) -> None:
-    """Why the state changed last, for whoever asks on the node."""
+    """Why the state changed last, for whoever asks on the node.
+
+    The state has changed already, so that a note which can't be written is no failure of the call.
+    """
     place = node.paths.run / "instance-reason" / instance_name
-    place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    new = place.with_name(f".{instance_name}.new")
-    new.write_bytes(dump_bytes([list(step) for step in reason]))
-    new.rename(place)
+    try:
+        node.files.mkdir(place.parent, mode=0o755)
+        node.files.replace(place, dump_bytes([list(step) for step in reason]))
+    except OSError as error:
+        log.warning("instance %s: its reason can't be written: %s", instance_name, error)
 
 
 # Devices of a running instance.
@@ -197,7 +201,7 @@ def accept_instance(node: NodeContext, instance: FilledInstance, info: str, targ
     hypervisor = node.hypervisor(instance.hypervisor)
     try:
         hypervisor.accept(instance, info, target, guest_disks(node, instance))
-    except GenericError:
+    except (GenericError, OSError):
         remove_links(node, instance.name, len(instance.disks_info))
         raise
 

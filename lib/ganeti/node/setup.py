@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.errors import Code, FileStoragePathError, GenericError, OpPrereqError
 from ganeti.paths import Paths
-from ganeti.serializer import Json, decode, loads
+from ganeti.serializer import decode, loads
 from ganeti.storage import whitelist
 from ganeti.utils import daemons, ssh, x509
 from ganeti.utils.files import LocalDisk
@@ -50,6 +51,9 @@ class SetupDocument:
     ssconf: dict[str, str]
     node_name: str
     start_node_daemon: bool = True
+
+
+D = TypeVar("D", JoinDocument, SetupDocument)
 
 
 def check_cluster(paths: Paths, cluster_name: str) -> None:
@@ -136,7 +140,11 @@ def _ssconf_place(paths: Paths, key: str) -> Path:
 
 
 def _main(
-    name: str, summary: str, argv: Sequence[str] | None, act: Callable[[Paths, Json], None]
+    name: str,
+    summary: str,
+    argv: Sequence[str] | None,
+    kind: type[D],
+    act: Callable[[Paths, D], None],
 ) -> int:
     parser = argparse.ArgumentParser(prog=name, description=summary)
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
@@ -145,10 +153,10 @@ def _main(
     options = parser.parse_args(argv)
     paths = Paths.from_environment()
     try:
-        document = loads(sys.stdin.buffer.read(MOST_INPUT_BYTES), "standard input")
-        if options.dry_run:
-            check_cluster(paths, str(document.get("cluster_name")))
-        else:
+        text = sys.stdin.buffer.read(MOST_INPUT_BYTES)
+        document = decode(kind, loads(text, "standard input"), "input")
+        check_cluster(paths, document.cluster_name)
+        if not options.dry_run:
             act(paths, document)
     except (GenericError, OSError) as error:
         if options.debug:
@@ -164,7 +172,8 @@ def main_prepare_join(argv: Sequence[str] | None = None) -> int:
         "prepare-node-join",
         "Bring SSH keys of the cluster to this machine.",
         argv,
-        lambda paths, value: prepare_join(paths, decode(JoinDocument, value, "input")),
+        JoinDocument,
+        prepare_join,
     )
 
 
@@ -174,5 +183,6 @@ def main_daemon_setup(argv: Sequence[str] | None = None) -> int:
         "node-daemon-setup",
         "Bring certificates and ssconf to this machine and start its node daemon.",
         argv,
-        lambda paths, value: set_up_daemon(paths, decode(SetupDocument, value, "input")),
+        SetupDocument,
+        set_up_daemon,
     )

@@ -315,8 +315,6 @@ def check_time(node: NodeContext, _: Json, __: Question) -> tuple[int, int]:
 
 
 def check_nodesetup(node: NodeContext, _: Json, __: Question) -> list[str]:
-    if node.is_virtual:
-        return []  # the kernel's files belong to the machine below
     """What is missing of sysfs and procfs; a virtual node has none of its own."""
     if node.is_virtual:
         return []

@@ -77,31 +77,41 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
 
-def add_host(path: Path, ip: str, name: str) -> None:
-    """The hosts file has the line `IP<TAB>fqdn short` for this address."""
+def with_host(text: str, ip: str, name: str) -> str:
+    """A hosts file with the line `IP<TAB>fqdn short`: in place of those of the address, or at the
+    end (facts/node-behaviour.md §13)."""
     short = name.partition(".")[0]
-    words = [name] if short == name else [name, short]
-    line = f"{ip}\t{' '.join(words)}"
-    lines = _lines(path)
-    if any(old.split()[:1] == [ip] for old in lines):
-        made = [line if old.split()[:1] == [ip] else old for old in lines]
+    line = "\t".join([ip, name if short == name else f"{name} {short}"])
+    lines = text.splitlines()
+    at = [index for index, old in enumerate(lines) if old.split("#")[0].split()[:1] == [ip]]
+    kept = [old for index, old in enumerate(lines) if index not in at[1:]]
+    if at:
+        kept[at[0]] = line
     else:
-        made = [*lines, line]
-    if made != lines:
-        LocalDisk().replace(path, "".join(f"{one}\n" for one in made).encode(), mode=HOSTS_MODE)
+        kept.append(line)
+    return "\n".join(kept) + "\n"
 
 
-def remove_host(path: Path, name: str) -> None:
-    """The name and its short form are on no line; a line without names is gone."""
+def without_host(text: str, name: str) -> str:
+    """The name and its short form stand in no line; lines without names are gone."""
     gone = {name, name.partition(".")[0]}
-    lines, made = _lines(path), []
-    for line in lines:
-        words = line.partition("#")[0].split()
-        if not gone & set(words[1:]):
-            made.append(line)
+    kept = []
+    for line in text.splitlines():
+        words, sign, comment = line.partition("#")
+        fields = words.split()
+        if not gone.intersection(fields[1:]):
+            kept.append(line)
             continue
-        left = [word for word in words[1:] if word not in gone]
-        if left:
-            made.append(f"{words[0]}\t{' '.join(left)}")
-    if made != lines:
-        LocalDisk().replace(path, "".join(f"{one}\n" for one in made).encode(), mode=HOSTS_MODE)
+        names = [field for field in fields[1:] if field not in gone]
+        if names:
+            rest = f" #{comment}" if sign else ""
+            kept.append(f"{fields[0]}\t{' '.join(names)}{rest}")
+    return "".join(line + "\n" for line in kept)
+
+
+def add_host(path: Path, ip: str, name: str) -> None:
+    """The hosts file has the line of this address."""
+    text = "".join(f"{line}\n" for line in _lines(path))
+    changed = with_host(text, ip, name)
+    if changed != text:
+        LocalDisk().replace(path, changed.encode(), mode=HOSTS_MODE)
