@@ -96,10 +96,10 @@ class Engine:
         contents = await self._journal.load()
         for line in contents.records if contents is not None else ():
             loaded.apply(decode_record(line, "the job queue's journal"))
-        if loaded.archived:
-            await self._store.offload(lambda: self._store.archive(sorted(loaded.archived)))
         self.jobs.by_id.update(sorted(loaded.by_id.items()))
         self.jobs.serial = self.serial = loaded.serial
+        if loaded.archived:
+            await self.keeper.archive_again(sorted(loaded.archived))
         if contents is not None and contents.records:
             self.keeper.changed(self.jobs.by_id)
         await self.keeper.renew_journal()

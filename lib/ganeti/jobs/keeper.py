@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ganeti.errors import GenericError
 from ganeti.jobs.recorder import Journal, Recorder
@@ -83,6 +83,12 @@ class Keeper:
         if self._replicator is not None:
             self._replicator.archived(todo)
             self._wake.set()
+
+    async def archive_again(self, numbers: Sequence[int]) -> None:
+        """As `move_to_archive`, after a start: who knows how far that came, here and elsewhere."""
+        await self.move_to_archive(numbers)
+        if self._replicator is not None:
+            self._replicator.changed(job_file_name(number) for number in numbers)
 
     async def renew_journal(self) -> None:
         """Files have everything that is visible, and the journal begins anew. OSError."""
