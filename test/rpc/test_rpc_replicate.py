@@ -14,12 +14,14 @@ from fakes.faulty_disk import FaultyDisk
 from fakes.virtual_time import in_place, run
 from ganeti.errors import ConfigurationError
 from ganeti.paths import Paths
+from ganeti.rpc.base import Target
 from ganeti.rpc.recover import fetch_newest
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.utils.journal import Generation, read
 
 PATHS = Paths("/master")
 PATH = PATHS.queue_journal
+NOBODY = Target("nobody", "node1", "192.0.2.1")
 
 
 def a_disk(**faults: int) -> FaultyDisk:
@@ -260,6 +262,31 @@ def test_a_full_disk_fails_the_batch_and_nothing_else() -> None:
         assert list(read(disk.read(PATH), "here").records) == [b"one", b"four"]
         for node in network.candidates.values():
             assert node.file(node.paths.queue_journal) == disk.read(PATH)
+
+    run(main())
+
+
+def test_what_a_failed_write_left_on_a_candidate_never_wins_over_what_came_later() -> None:
+    """node2 got a batch that failed here, and slept while node3 got what followed."""
+
+    async def main() -> None:
+        disk, network = a_disk(), FakeNetwork(["node2", "node3"])
+        master = Master(disk, network)
+        await master.begin()
+        assert await master.journal.append(b"one") and await master.journal.caught_up(1.0)
+        asleep, awake = network["node2"], network["node3"]
+        awake.up = False
+        disk.fail_at = disk.operations + 2  # the sync; the batch is under way to node2
+        with pytest.raises(OSError):
+            await master.journal.append(b"refused, and longer than what comes now")
+        await asyncio.sleep(0.0015)  # it has arrived there
+        asleep.up, awake.up = False, True
+        assert records_on(asleep)[1:] == [b"refused, and longer than what comes now"]
+        assert await master.journal.append(b"two") is True
+        asleep.up = True
+        files = (awake.paths.queue_journal,)
+        await fetch_newest(network, "queue", [asleep.target, NOBODY], awake.disk, files, in_place)
+        assert records_on(awake) == [b"one", b"two"]
 
     run(main())
 

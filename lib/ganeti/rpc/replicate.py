@@ -18,7 +18,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -28,6 +27,7 @@ from ganeti.rpc import calls
 from ganeti.rpc.base import Target
 from ganeti.rpc.calls import JournalState
 from ganeti.rpc.follow import Follower, Image, JournalRpc, ReplicationSettings
+from ganeti.rpc.waiter import Waiter
 from ganeti.utils import journal as form
 from ganeti.utils.files import AppendFile, Disk, Owner
 from ganeti.utils.journal import Contents, Generation, Header, Progress
@@ -48,15 +48,6 @@ class Offloader(Protocol):
     """How file access leaves the loop; tests run it in place."""
 
     def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
-
-
-@dataclass(slots=True)
-class Waiter:
-    """Somebody waits until the journal up to `end` is durable; None: not written yet."""
-
-    future: asyncio.Future[bool]
-    end: int | None = None
-    written_at: float = 0.0
 
 
 async def _nothing(target: Target) -> None:
@@ -113,6 +104,7 @@ class ReplicatedJournal:
         self._followers: dict[str, Follower] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._degraded_to = 0
+        self._forked = False  # a candidate may have bytes of this generation that were given up
 
     # Reading and beginning.
 
@@ -157,15 +149,25 @@ class ReplicatedJournal:
         async with self._turn:
             self._refuse_broken()
             header = Header(self.name, await self._next_generation(), base)
-            payloads = list(carry(self._records - len(self._unwritten)))
-            data = form.new_journal(header, payloads)
-            try:
-                file = await self._offload(lambda: self._replace(data))
-            except OSError as error:
-                await self._after_failed_replace(header, error)
-                raise
-            self._adopt(header, data, file)
+            await self._begin(header, carry(self._records - len(self._unwritten)))
         self._write_soon()
+
+    async def _begin(self, header: Header, payloads: Iterable[bytes]) -> None:
+        data = form.new_journal(header, payloads)
+        try:
+            file = await self._offload(lambda: self._replace(data))
+        except OSError as error:
+            await self._after_failed_replace(header, error)
+            raise
+        self._adopt(header, data, file)
+
+    async def _leave_fork(self) -> None:
+        """The same records in a new generation, which wins over what candidates got too much."""
+        if self._header is None or not self._forked:
+            return
+        records = form.read(bytes(self._image.data), str(self.path)).records
+        header = Header(self.name, await self._next_generation(), self._header.base)
+        await self._begin(header, records)
 
     async def _next_generation(self) -> Generation:
         if self._header is not None:
@@ -214,6 +216,7 @@ class ReplicatedJournal:
             self._file.close()
         self._file = file
         self._header = header
+        self._forked = False
         self._image.generation = str(header.generation)
         self._image.data = bytearray(data)
         self._image.epoch += 1
@@ -277,6 +280,11 @@ class ReplicatedJournal:
                 await self._write_batch()
 
     async def _write_batch(self) -> None:
+        try:
+            await self._leave_fork()
+        except OSError as error:
+            self._give_up([], error)
+            return
         batch = self._progress.take()
         file = self._file
         if not batch or file is None:
@@ -298,7 +306,7 @@ class ReplicatedJournal:
             return
         if self._broken:  # meanwhile, by a later master
             for waiter in waiters:
-                _fail(waiter.future, ConfigurationError(self._broken))
+                waiter.fail(ConfigurationError(self._broken))
             return
         self._progress.synced()
         now = asyncio.get_running_loop().time()
@@ -310,7 +318,6 @@ class ReplicatedJournal:
     async def _undo_batch(self, file: AppendFile, error: OSError, waiters: list[Waiter]) -> None:
         """Neither the batch nor what waits behind it was stored, and the file ends before it."""
         size = self._progress.local
-        logger.error("%s: %s; the changes of this write are given up", self.path, error.strerror)
         try:
             await self._offload(lambda: file.truncate(size))
         except OSError as second:
@@ -318,17 +325,23 @@ class ReplicatedJournal:
                 f"{self.path}: {error.strerror}, and then the torn write could not be cut off:"
                 f" {second.strerror}; restart the daemon when the disk is repaired"
             )
-        self._progress.failed()
+        self._forked = bool(self._followers)
         self._image.epoch += 1
         del self._image.data[size:]
         for follower in self._followers.values():
             follower.forget()
+        self._give_up(waiters, error)
+
+    def _give_up(self, waiters: list[Waiter], error: OSError) -> None:
+        """Neither these records nor those behind them will be stored."""
+        logger.error("%s: %s; the changes of this write are given up", self.path, error.strerror)
+        self._progress.failed()
         failed = [*waiters, *self._unwritten]
         self._unwritten.clear()
         self._records -= len(failed)
         self.on_failure(error)
         for waiter in failed:
-            _fail(waiter.future, OSError(error.errno, error.strerror, str(self.path)))
+            waiter.fail(OSError(error.errno, error.strerror, str(self.path)))
 
     def _break(self, reason: str) -> None:
         """Nothing more is written; what waits fails."""
@@ -341,7 +354,7 @@ class ReplicatedJournal:
         error = ConfigurationError(reason)
         self.on_failure(error)
         for waiter in failed:
-            _fail(waiter.future, ConfigurationError(reason))
+            waiter.fail(ConfigurationError(reason))
 
     def _refuse_broken(self) -> None:
         if self._broken:
@@ -353,7 +366,7 @@ class ReplicatedJournal:
         """Answer who can be answered; called after every step forward."""
         durable = self._progress.durable
         while self._written and (self._written[0].end or 0) <= durable:
-            _resolve(self._written.popleft().future, True)
+            self._written.popleft().resolve(True)
         if self.degraded:
             if durable >= self._degraded_to:
                 self._set_degraded(False, "")
@@ -376,7 +389,7 @@ class ReplicatedJournal:
     def _answer_degraded(self) -> None:
         self._degraded_to = self._progress.local
         while self._written:
-            _resolve(self._written.popleft().future, False)
+            self._written.popleft().resolve(False)
 
     def _set_degraded(self, degraded: bool, reason: str) -> None:
         self.degraded = degraded
@@ -481,14 +494,3 @@ class ReplicatedJournal:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _resolve(future: asyncio.Future[bool], value: bool) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _fail(future: asyncio.Future[bool], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # who does not wait for it is not told twice
