@@ -11,7 +11,8 @@ import pytest
 from ganeti.cli.options import Option
 
 TOP = Path(__file__).resolve().parent.parent
-PROGRAMS = sorted(path.name for path in (TOP / "scripts").iterdir())
+SCRIPTS = sorted(path.name for path in (TOP / "scripts").iterdir())
+PROGRAMS = [name for name in SCRIPTS if manual.is_written(name)]
 DAEMONS = sorted(path.name for path in (TOP / "daemons").iterdir())
 SOURCES = {source.file_name: source for source in manual.sources()}
 OVERVIEWS = ["ganeti.7", "ganeti-os-interface.7"]

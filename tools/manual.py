@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,13 +84,23 @@ class Source:
 
 
 def sources(directory: Path = SOURCES) -> list[Source]:
+    """All pages, but for those of programs that are not written yet."""
     matches = ((path, PAGE.fullmatch(path.name)) for path in sorted(directory.glob("*.rst")))
-    return [Source(path, match["name"], match["section"]) for path, match in matches if match]
+    found = [Source(path, match["name"], match["section"]) for path, match in matches if match]
+    return [one for one in found if not one.name.startswith("gnt-") or is_written(one.name)]
+
+
+def module_of(program: str) -> str:
+    return f"ganeti.cli.{program.replace('-', '_')}"
+
+
+def is_written(program: str) -> bool:
+    return importlib.util.find_spec(module_of(program)) is not None
 
 
 def program_of(name: str) -> Program:
     """The declaration of a gnt- program."""
-    found = importlib.import_module(f"ganeti.cli.{name.replace('-', '_')}").PROGRAM
+    found = importlib.import_module(module_of(name)).PROGRAM
     assert isinstance(found, Program)
     return found
 
