@@ -223,15 +223,23 @@ def _clashes(claims: Claims, entry: Entry) -> Iterator[Clash]:
 
 
 def build(document: ConfigDocument) -> Indexes:
-    """All indexes of a document."""
-    collected: dict[str, dict[Hashable, dict[str, Any]]] = {}
+    """All indexes of a document.
+
+    Most keys have one claimant, and most claimants several keys: these share one map.
+    """
+    collected: dict[str, dict[Hashable, Map[str, Any]]] = {}
+    single: dict[tuple[str, Hashable], Map[str, Any]] = {}
     for entry in all_entries(document):
         keys = collected.setdefault(entry.table, {})
-        keys.setdefault(entry.key, {})[entry.owner] = entry.value
-    claims = {
-        index: Map({key: Map(owners) for key, owners in keys.items()})
-        for index, keys in collected.items()
-    }
+        known = keys.get(entry.key)
+        if known is not None:
+            keys[entry.key] = known.set(entry.owner, entry.value)
+            continue
+        claim = entry.owner, entry.value
+        if claim not in single:
+            single[claim] = Map({entry.owner: entry.value})
+        keys[entry.key] = single[claim]
+    claims = {index: Map(keys) for index, keys in collected.items()}
     return Indexes(
         secondaries=Map(
             {
