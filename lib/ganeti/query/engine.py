@@ -6,7 +6,6 @@ asked once, for what the fields and the filter need; then the rest of the filter
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -29,7 +28,7 @@ from ganeti.query import (
     node,
 )
 from ganeti.query import filter as filter_rules
-from ganeti.query.answer import Answer
+from ganeti.query.answer import Answer, give_way
 from ganeti.query.fields import Field, Need, needs_of, select
 from ganeti.query.match import RowFilter
 from ganeti.query.order import nice_key
@@ -55,7 +54,7 @@ FIELDS: Final[Mapping[QueryResource, Mapping[str, Field[Any]]]] = {
 }
 """All that can be listed."""
 
-STEP_ROWS: Final = 250  # looked at before others on the loop get a chance: some ms at most
+STEP_ROWS: Final = 150  # looked at before others on the loop get a chance: a ms or so
 
 
 def query_fields(what: QueryResource, names: Sequence[str] | None) -> dict[str, Json]:
@@ -197,7 +196,7 @@ async def collect(table: Table[R], test: Callable[[R], bool] | None) -> list[R]:
         if test is not None:
             step = [row for row in step if test(row)]
         keyed += [(nice_key(name_of(row)), row) for row in step]
-        await asyncio.sleep(0)
+        await give_way()
     keyed.sort(key=itemgetter(0))
     return [row for _, row in keyed]
 
@@ -207,5 +206,5 @@ async def keep(rows: Sequence[R], test: Callable[[R], bool]) -> list[R]:
     kept: list[R] = []
     for start in range(0, len(rows), STEP_ROWS):
         kept += [row for row in rows[start : start + STEP_ROWS] if test(row)]
-        await asyncio.sleep(0)
+        await give_way()
     return kept
