@@ -78,6 +78,8 @@ def test_arguments_are_counted(argv: str, wanted: str | None, tmp_path: Path) ->
         (["shutdown", "--timeout=x", "i"], "option --timeout: invalid integer value: 'x'"),
         (["add", "-s", "10x", "i"], "option -s: "),
         (["add", "-s", "1.2.3", "i"], "option -s: "),
+        (["add", "-t", "x", "i"], "option -t: invalid choice: 'x' (choose from 'blockdev', "),
+        (["reboot", "-t", "x", "i"], "option -t: invalid choice: 'x' (choose from 'soft', 'hard'"),
     ],
 )
 def test_wrong_options_end_with_2(words: list[str], problem: str | None, tmp_path: Path) -> None:

@@ -161,6 +161,11 @@ def test_a_selection_that_makes_no_sense_is_an_input_error(words: str, tmp_path:
     assert ended.status == 1 and "error type: wrong_input" in ended.err
 
 
+def test_a_selection_that_matches_nothing_names_what_was_given(tmp_path: Path) -> None:
+    ended = cluster(tmp_path).run("gnt-instance", "shutdown", "--tags", "no", "such")
+    assert "does not match any instance: no, such; gnt-instance list shows all" in ended.err
+
+
 def test_several_need_a_yes_and_without_a_terminal_it_is_no(tmp_path: Path) -> None:
     shell = cluster(tmp_path)
     assert shell.run("gnt-instance", "stop", "a1", "a2") == (1, "", "")

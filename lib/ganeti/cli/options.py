@@ -77,7 +77,7 @@ def value(
         help,
         kind="choice" if choices else kind,
         default=default,
-        choices=choices,
+        choices=tuple(map(str, choices)),  # an enumeration shows its members otherwise
         metavar=metavar,
     )
 

@@ -33,7 +33,12 @@ def for_selected(run: Run, operation: str, make: Callable[[str], Opcode]) -> int
     names = chosen(run, mode)
     if not names:
         if mode != EVERYTHING:
-            raise OpPrereqError("the selection does not match any instance", Code.INVAL)
+            given = ", ".join(run.names)
+            raise OpPrereqError(
+                f"the selection does not match any instance: {given}",
+                Code.INVAL,
+                hint="gnt-instance list shows all",
+            )
         run.out("There is no instance in the cluster.")
         return EXIT_SUCCESS
     several = mode != NAMED or len(names) > 1
