@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fakes.configs import NOW, a_node, example, opened
+from fakes.more_calls import InstanceCalls
 from ganeti.config.reserve import Reservations
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
@@ -80,6 +81,10 @@ class Place:
     memory_mib: int = 4096
     disk_mib: int = 100_000
     systems: tuple[str, ...] = ("noop",)
+    hotplug: bool = False
+    plugged: list[tuple[str, str, int, Json]] = field(default_factory=list)
+    resized: dict[str, int] = field(default_factory=dict)  # disk uuid: bytes
+    migration: list[str] = field(default_factory=list)  # what its guest's migration will tell
 
     @property
     def is_bare(self) -> bool:
@@ -87,7 +92,7 @@ class Place:
 
 
 @dataclass
-class FakeCalls:
+class FakeCalls(InstanceCalls):
     """Nodes that answer. The `fail_at`th call fails, and each call named in `failures`."""
 
     places: dict[str, Place] = field(default_factory=dict)

@@ -26,6 +26,14 @@ def forget_instance(draft: Draft, uuid: str) -> None:
 
 
 @config_step
+def rename_instance(draft: Draft, uuid: str, name: str) -> None:
+    """The instance has this name (again), if it is there."""
+    instance = draft.snapshot.instances.get(uuid)
+    if instance is not None and instance.name != name:
+        instance_config.rename(draft, uuid, name)
+
+
+@config_step
 def forget_node(draft: Draft, uuid: str) -> None:
     """Remove the node, if it is there and holds no instance."""
     node = draft.snapshot.nodes.get(uuid)

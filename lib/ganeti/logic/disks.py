@@ -102,14 +102,21 @@ def create(
             outcome.get(f"making disk {one.index} of {instance.name}")
 
 
-def wipe(services: Services, config: Snapshot, instance: Instance, disks: Sequence[Disk]) -> None:
-    """The disks read as zeroes. OpExecError; facts/storage.md, Wipe."""
+def wipe(
+    services: Services,
+    config: Snapshot,
+    instance: Instance,
+    disks: Sequence[Disk],
+    *,
+    from_mib: int = 0,
+) -> None:
+    """The disks read as zeroes, from this offset on. OpExecError; facts/storage.md, Wipe."""
     for one in on_nodes(config, instance.primary_node, disks):
         if not one.on_primary:
             continue
         services.feedback(f"* Wiping disk {one.index}")
         chunk = max(1, min(1024, one.disk.size // 10))
-        for offset in range(0, one.disk.size, chunk):
+        for offset in range(from_mib, one.disk.size, chunk):
             size = min(chunk, one.disk.size - offset)
             services.rpc.ask(one.node, calls.blockdev_wipe, one.disk, offset, size).get(
                 f"wiping disk {one.index} of {instance.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from ganeti.logic.base import Services
 from ganeti.model.disk import Disk
 from ganeti.model.instance import Instance
 from ganeti.model.nic import Nic
+from ganeti.storage.layout import TRAITS
 from ganeti.types import AdminState, AdminStateSource, DiskTemplate
 
 
@@ -58,6 +60,39 @@ def drop(draft: Draft, instance: Instance) -> None:
     for disk in disks:
         draft.remove(disk)
     free(draft, instance, disks)
+
+
+def rename(draft: Draft, uuid: str, new_name: str) -> Instance:
+    """The instance has this name, and the paths of its disks' files follow."""
+    instance = draft.snapshot.instances[uuid]
+    for disk in draft.snapshot.disks_of(instance):
+        if TRAITS[disk.dev_type].file_based:
+            driver, path = disk.logical_id
+            folder = renamed_directory(posixpath.dirname(path), new_name)
+            new_path = posixpath.join(folder, posixpath.basename(path))
+            draft.update(replace(disk, logical_id=(driver, new_path)))
+    return draft.update(replace(instance, name=new_name))
+
+
+def renamed_directory(directory: str, new_name: str) -> str:
+    """The directory of an instance's files when the instance has another name."""
+    return posixpath.join(posixpath.dirname(directory), new_name)
+
+
+def switch_primary(services: Services, instance: Instance, primary: str) -> Instance:
+    """The instance is recorded on another node (by uuid), and so are its disks.
+
+    Mirrored disks are on both nodes already, and shared ones on none.
+    """
+
+    def change(draft: Draft) -> Instance:
+        made = draft.snapshot.instances[instance.uuid]
+        for disk in draft.snapshot.disks_of(made):
+            if disk.nodes and not TRAITS[disk.dev_type].mirrored:
+                draft.update(replace(disk, nodes=(primary,)))
+        return draft.update(replace(made, primary_node=primary))
+
+    return services.commit(change)
 
 
 def free(draft: Draft, instance: Instance, disks: Iterable[Disk]) -> None:

@@ -13,18 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ganeti import constants
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import (
     Code,
     OpExecError,
     OpPrereqError,
-    ReservationError,
-    ResolverError,
 )
 from ganeti.locking.names import EXCLUSIVE, SHARED, Level, Mode
-from ganeti.logic import ask, create_nics, disks, instance_config, instance_state, placement
+from ganeti.logic import (
+    ask,
+    create_nics,
+    disks,
+    instance_config,
+    instance_names,
+    instance_state,
+    placement,
+)
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit, Undo
 from ganeti.logic.create_plan import CreatePlan, check_policy, make_plan, uuids_needed
 from ganeti.logic.create_request import InstanceRequest, read_request
@@ -38,10 +43,9 @@ from ganeti.opcodes.instance import OpInstanceCreate
 from ganeti.rpc import calls
 from ganeti.serializer import Json
 from ganeti.storage.layout import TRAITS
-from ganeti.types import AdminState, InstanceCreateMode, IpFamily
-from ganeti.utils import hosts, net
+from ganeti.types import AdminState, InstanceCreateMode
+from ganeti.utils import hosts
 
-IP_CHECK_S = 5.0  # how long an address may take to say that somebody has it
 STOP_AT_ONCE_S = 0
 
 
@@ -88,7 +92,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
         name = hosts.normalize(self.op.instance_name)
-        self._refuse_existing(config, name)
+        instance_names.refuse_known(config, name)
         instances = {name: EXCLUSIVE}
         if self.op.pnode is not None:
             given = self._given_nodes(config)
@@ -115,11 +119,6 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
         template = self.op.disk_template or config.cluster.enabled_disk_templates[0]
         return 2 if TRAITS[template].mirrored else 1
 
-    def _refuse_existing(self, config: Snapshot, name: str) -> None:
-        found = config.find_instance(name)
-        if found is not None and found.name == name:
-            raise OpPrereqError(f"instance {name} is already in the cluster", Code.EXISTS)
-
     def _given_nodes(self, config: Snapshot) -> tuple[Node, ...]:
         """The named nodes; a secondary only where the disks need one."""
         op = self.op
@@ -136,18 +135,11 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
     def check(self, config: Snapshot) -> CreatePlan:
         host = self._host(config)
         name = host.name if host else hosts.normalize(self.op.instance_name)
-        self._refuse_existing(config, name)
+        instance_names.refuse_known(config, name)
         request = read_request(config, self.op, name, host.ip if host else None)
         self._check_compression(config)
-        if (
-            self.op.ip_check
-            and host
-            and net.is_port_open(host.ip, constants.NODED_PORT, timeout_s=IP_CHECK_S)
-        ):
-            raise OpPrereqError(
-                f"address {host.ip} of instance {name} is already used by a machine",
-                Code.NOTUNIQUE,
-            )
+        if self.op.ip_check and host:
+            instance_names.refuse_used_address(host)
         nics, uuids = create_nics.reserve_macs(self.services, request.nics, uuids_needed(request))
         nodes = self._nodes(config, request, nics)
         self._check_nodes(nodes)
@@ -162,40 +154,16 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
         return plan
 
     def _host(self, config: Snapshot) -> hosts.Host | None:
-        """What the name resolves to, unless that is not wanted."""
+        """What the name resolves to, unless that is not wanted.
+
+        Only the given name is locked: when it is a shorter one, the full one is reserved.
+        """
         if not self.op.name_check:
             return None
-        given = hosts.normalize(self.op.instance_name)
-        family = IpFamily(config.cluster.primary_ip_family)
-        try:
-            host = hosts.look_up(self.services.paths, given, family)
-        except ResolverError as error:
-            raise OpPrereqError(
-                f"instance name {given} does not resolve: {error}",
-                Code.RESOLVER,
-                hint="--no-name-check --no-ip-check takes it as it is",
-            ) from error
-        if host.name == given:
-            return host
-        if not host.name.startswith(f"{given}."):
-            raise OpPrereqError(
-                f"instance name {given} resolves to the other name {host.name}", Code.INVAL
-            )
-        self.info(f"Resolved given name '{given}' to '{host.name}'")
-        self._reserve_name(host.name)
+        host = instance_names.resolve(self.services, config, self.op.instance_name)
+        if host.name != hosts.normalize(self.op.instance_name):
+            instance_names.reserve(self.services, host.name)
         return host
-
-    def _reserve_name(self, name: str) -> None:
-        """Only the given, shorter name is locked: nobody else may make this one meanwhile."""
-        services = self.services
-        try:
-            self.commit(
-                lambda draft: services.reservations.reserve_name(
-                    draft.snapshot, services.owner, "instance", name
-                )
-            )
-        except ReservationError as error:
-            raise OpPrereqError(str(error), Code.EXISTS) from error
 
     def _check_compression(self, config: Snapshot) -> None:
         tool = self.op.compress
