@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ganeti.cli import info, options
-from ganeti.cli.app import Program, many, one
+from ganeti.cli.app import Argument, Program, many, one
 from ganeti.cli.lists import NODES, print_page
 from ganeti.cli.run import Run
 from ganeti.cli.tags import add_tag_commands
@@ -20,6 +20,66 @@ INFO_FIELDS = [
 
 READD = options.switch("--readd", dest="readd", help="bring back a node that is configured already")
 FORCE_JOIN = options.switch("--force-join", dest="force_join", help="has no effect any more")
+MASTER_CANDIDATE = options.value(
+    "-C",
+    "--master-candidate",
+    dest="master_candidate",
+    kind="bool",
+    metavar="yes|no",
+    help="is a master candidate",
+)
+DRAINED = options.value(
+    "-D", "--drained", dest="drained", kind="bool", metavar="yes|no", help="gets no new instances"
+)
+OFFLINE = options.value(
+    "-O", "--offline", dest="offline", kind="bool", metavar="yes|no", help="is not to be talked to"
+)
+AUTO_PROMOTE = options.switch(
+    "--auto-promote",
+    dest="auto_promote",
+    help="let other nodes become master candidates in its place",
+)
+NODE_POWERED = options.value(
+    "--node-powered",
+    dest="node_powered",
+    kind="bool",
+    metavar="yes|no",
+    help="what is recorded of its power",
+)
+STORAGE_TYPE = options.value(
+    "-t",
+    "--storage-type",
+    dest="user_storage_type",
+    choices=("file", "lvm-pv", "lvm-vg", "sharedfile", "gluster"),
+    metavar="STORAGE_TYPE",
+    help="kind of storage; by default that of the first enabled disk template",
+)
+ALLOCATABLE = options.value(
+    "--allocatable",
+    dest="allocatable",
+    kind="bool",
+    metavar="yes|no",
+    help="takes new volumes",
+)
+CONFIRM = options.switch("--yes", dest="confirm", help="skip the question")
+IGNORE_STATUS = options.switch(
+    "--ignore-status", dest="ignore_status", help="do not mark the nodes offline first"
+)
+OOB_TIMEOUT = options.value(
+    "--oob-timeout",
+    dest="oob_timeout",
+    kind="int",
+    default=60,
+    help="seconds that the out-of-band program may take",
+)
+POWER_DELAY = options.value(
+    "--power-delay",
+    dest="power_delay",
+    kind="float",
+    default=2.0,
+    help="seconds between switching nodes on",
+)
+DO_LOCKING = options.switch("--sync", dest="do_locking", help="lock the nodes meanwhile")
 NODE_SETUP = options.switch(
     "--no-node-setup", dest="node_setup", default=True, help="has no effect any more"
 )
@@ -100,6 +160,160 @@ def remove(run: Run) -> None:
     from ganeti.opcodes.node import OpNodeRemove
 
     run.submit(OpNodeRemove(node_name=run.names[0]))
+
+
+@PROGRAM.command(
+    "modify",
+    args=one("node"),
+    options=[
+        options.FORCE,
+        *options.SUBMITTING,
+        MASTER_CANDIDATE,
+        DRAINED,
+        OFFLINE,
+        options.MASTER_CAPABLE,
+        options.VM_CAPABLE,
+        options.SECONDARY_IP,
+        AUTO_PROMOTE,
+        options.DRY_RUN,
+        options.PRIORITY,
+        options.NODE_PARAMETERS,
+        NODE_POWERED,
+        options.HYPERVISOR_STATE,
+        options.DISK_STATE,
+    ],
+)
+def modify(run: Run) -> int | None:
+    """Change role, capabilities or parameters of a node."""
+    from ganeti.cli.node_modify import modify_node
+
+    return modify_node(run)
+
+
+@PROGRAM.command(
+    "list-storage",
+    args=many("node"),
+    options=[
+        options.NO_HEADERS,
+        options.SEPARATOR,
+        options.UNITS,
+        options.OUTPUT,
+        STORAGE_TYPE,
+        options.PRIORITY,
+        options.FORMAT,
+    ],
+)
+def list_storage(run: Run) -> None:
+    """List the storage units of nodes, of one kind."""
+    from ganeti.cli import node_storage
+
+    node_storage.list_storage(run)
+
+
+@PROGRAM.command(
+    "volumes",
+    args=many("node"),
+    options=[
+        options.NO_HEADERS,
+        options.SEPARATOR,
+        options.UNITS,
+        options.OUTPUT,
+        options.PRIORITY,
+        options.FORMAT,
+    ],
+)
+def volumes(run: Run) -> None:
+    """List the logical volumes of nodes."""
+    from ganeti.cli import node_storage
+
+    node_storage.list_volumes(run)
+
+
+@PROGRAM.command(
+    "modify-storage",
+    args=(*one("node"), Argument("choice", choices=("lvm-pv",)), *one("file")),
+    options=[ALLOCATABLE, options.DRY_RUN, options.PRIORITY, *options.SUBMITTING],
+)
+def modify_storage(run: Run) -> int | None:
+    """Change a storage unit of a node."""
+    from ganeti.cli import node_storage
+
+    return node_storage.modify_storage(run)
+
+
+@PROGRAM.command(
+    "powercycle",
+    args=one("node"),
+    options=[
+        options.FORCE,
+        CONFIRM,
+        options.DRY_RUN,
+        options.PRIORITY,
+        *options.SUBMITTING,
+    ],
+)
+def powercycle(run: Run) -> None:
+    """Reboot a node at once, without shutting it down."""
+    from ganeti.opcodes.node import OpNodePowercycle
+
+    (name,) = run.names
+    run.require(run.options.confirm, f"Reboot node {name} now, with all that runs there?", status=2)
+    result = run.submit(OpNodePowercycle(node_name=name, force=run.options.force))
+    if result:
+        run.err(str(result))
+
+
+@PROGRAM.command(
+    "power",
+    args=(Argument("choice", choices=("cycle", "off", "on", "status")), *many("node")),
+    options=[
+        *options.SUBMITTING,
+        AUTO_PROMOTE,
+        options.PRIORITY,
+        IGNORE_STATUS,
+        options.FORCE,
+        options.NO_HEADERS,
+        options.SEPARATOR,
+        OOB_TIMEOUT,
+        POWER_DELAY,
+    ],
+)
+def power(run: Run) -> int:
+    """Switch nodes on or off by their out-of-band programs, or tell their state."""
+    from ganeti.cli import node_power
+
+    return node_power.power(run)
+
+
+@PROGRAM.command(
+    "health",
+    args=many("node"),
+    options=[options.NO_HEADERS, options.SEPARATOR, options.PRIORITY, OOB_TIMEOUT],
+)
+def health(run: Run) -> int:
+    """Tell the health of nodes, as their out-of-band programs see it."""
+    from ganeti.cli import node_power
+
+    return node_power.health(run)
+
+
+@PROGRAM.command(
+    "restricted-command",
+    args=(*one("free"), *many("node")),
+    options=[
+        DO_LOCKING,
+        options.PRIORITY,
+        *options.SUBMITTING,
+        options.SHOW_MACHINE_NAMES,
+        options.NODE_GROUP,
+    ],
+    usage="<command> [<node>...]",
+)
+def restricted_command(run: Run) -> int:
+    """Run a command that the nodes allow by name."""
+    from ganeti.cli.node_restricted import run_restricted
+
+    return run_restricted(run)
 
 
 add_tag_commands(PROGRAM, TagKind.NODE)

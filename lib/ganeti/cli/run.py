@@ -85,9 +85,9 @@ class Run:
         trail.append((f"gnt:client:{self.program}", self.command, when_ns))
         return opcode.replace(reason=trail, **common).to_json()
 
-    def send(self, opcode: Opcode) -> int:
-        """Submit as a job of its own; returns its number, which --print-jobid shows."""
-        number = int(self.master.call("SubmitJob", [self.dressed(opcode)]))
+    def send(self, *opcodes: Opcode) -> int:
+        """Submit as one job; returns its number, which --print-jobid shows."""
+        number = int(self.master.call("SubmitJob", [self.dressed(opcode) for opcode in opcodes]))
         if getattr(self.options, "print_jobid", False):
             self.out(str(number))
         return number
@@ -97,10 +97,14 @@ class Run:
 
         With --submit nobody waits: raises JobSubmitted. A failed job raises its error.
         """
-        number = self.send(opcode)
+        return self.submit_together([opcode])[0]
+
+    def submit_together(self, opcodes: Sequence[Opcode]) -> list[Json]:
+        """As `submit`, with several opcodes in one job: their results."""
+        number = self.send(*opcodes)
         if getattr(self.options, "submit_only", False):
             raise JobSubmitted(number)
-        return self.follower.follow(number)[0]
+        return self.follower.follow(number)
 
     def job_set(self) -> JobSet:
         """For several jobs; see `jobset`."""

@@ -1,0 +1,97 @@
+"""OP_NODE_QUERYVOLS: the logical volumes of nodes, a row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ganeti.config.snapshot import Snapshot
+from ganeti.errors import Code, OpPrereqError
+from ganeti.locking.names import SHARED
+from ganeti.logic import ask
+from ganeti.logic.base import Held, LockRequest, LogicalUnit
+from ganeti.logic.registry import implements
+from ganeti.model.disk import Disk
+from ganeti.model.fill import secondary_nodes
+from ganeti.model.node import Node
+from ganeti.opcodes.node import OpNodeQueryvols
+from ganeti.rpc import calls
+from ganeti.serializer import Json
+from ganeti.types import DiskTemplate
+from ganeti.utils.text import nice_sort_key
+
+FIELDS: Final = ("phys", "vg", "name", "size", "instance", "node")
+NOBODY: Final = "-"
+
+Owners = Mapping[tuple[str, str], str]
+
+
+def owners(config: Snapshot) -> dict[tuple[str, str], str]:
+    """(node uuid, vg/lv) → instance, of all logical volumes of the configuration."""
+    found: dict[tuple[str, str], str] = {}
+    for instance in config.instances.values():
+        for disk in config.disks_of(instance):
+            nodes = [
+                instance.primary_node,
+                *secondary_nodes(instance.primary_node, [disk]),
+            ]
+            for volume in _volumes(disk):
+                found.update({(node, volume): instance.name for node in nodes})
+    return found
+
+
+def _volumes(disk: Disk) -> list[str]:
+    return [
+        "/".join(map(str, one.logical_id))
+        for one in disk.walk()
+        if one.dev_type is DiskTemplate.PLAIN
+    ]
+
+
+@implements(OpNodeQueryvols)
+class NodeQueryvols(LogicalUnit[OpNodeQueryvols, tuple[Node, ...]]):
+    """The plan is whom to ask: nobody when the cluster has no volume group."""
+
+    def arguments(self) -> None:
+        unknown = [field for field in self.op.output_fields if field not in FIELDS]
+        if unknown:
+            raise OpPrereqError(
+                f"unknown fields: {', '.join(unknown)}; known: {', '.join(FIELDS)}", Code.INVAL
+            )
+
+    def _nodes(self, config: Snapshot) -> list[Node]:
+        if self.op.nodes:
+            return [ask.node(config, name) for name in dict.fromkeys(self.op.nodes)]
+        return sorted(config.nodes.values(), key=lambda node: nice_sort_key(node.name))
+
+    def locks(self, config: Snapshot, held: Held) -> LockRequest:
+        nodes = self._nodes(config)
+        if not self.op.nodes:
+            return LockRequest(nodes=SHARED)
+        return LockRequest(nodes=dict.fromkeys([node.uuid for node in nodes], SHARED))
+
+    def check(self, config: Snapshot) -> tuple[Node, ...]:
+        return tuple(self._nodes(config)) if config.cluster.volume_group_name else ()
+
+    def execute(self, plan: tuple[Node, ...]) -> Json:
+        outcomes = self.rpc.all(plan, calls.node_volumes)
+        users = owners(self.services.snapshot())
+        rows: list[Json] = []
+        for node in plan:
+            outcome = outcomes[node.uuid]
+            if outcome.offline:
+                continue
+            if not outcome.ok:
+                self.warn(f"node {node.name} does not tell its volumes: {outcome.error}")
+                continue
+            for volume in sorted(outcome.get(), key=lambda one: (one.vg, one.name)):
+                known = {
+                    "phys": volume.dev,
+                    "vg": volume.vg,
+                    "name": volume.name,
+                    "size": int(float(volume.size)),
+                    "instance": users.get((node.uuid, f"{volume.vg}/{volume.name}"), NOBODY),
+                    "node": node.name,
+                }
+                rows.append([known[field] for field in self.op.output_fields])
+        return rows
