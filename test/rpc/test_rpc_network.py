@@ -338,3 +338,41 @@ def test_what_an_answer_means(body: bytes, error: str) -> None:
 def test_an_answer_with_another_status_is_an_error_with_its_body() -> None:
     assert read_answer(NODE, calls.version, HttpAnswer(403, b"go away\n")).error == "go away"
     assert read_answer(NODE, calls.version, HttpAnswer(500, b"")).error == "HTTP status 500"
+
+
+class HangingTransport:
+    """A node that takes connections and never answers, until it is well again."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.is_well = False
+        self.asked: list[tuple[str, float]] = []
+
+    async def post(self, node: Target, call: str, body: bytes, timeout_s: float) -> HttpAnswer:
+        self.asked.append((call, timeout_s))
+        if self.is_well:
+            return HttpAnswer(200, b"[true, null]")
+        self.now += timeout_s
+        raise Unreachable(f"no answer within {timeout_s:g} s", sent=True)
+
+    async def close(self) -> None:
+        pass
+
+
+def test_a_node_that_hung_is_asked_for_its_version_before_it_gets_a_long_call() -> None:
+    transport = HangingTransport()
+    client = RpcClient(transport, now=lambda: transport.now)
+
+    def ask() -> Outcome[float | None]:
+        transport.asked.clear()
+        return asyncio.run(client.ask(NODE, calls.get_watcher_pause))
+
+    assert "no answer within" in str(ask().error)
+    assert "not tried again for" in str(ask().error) and transport.asked == []
+    transport.now += 3
+    assert str(ask().error) == "no answer within 10 s"
+    assert transport.asked == [("version", 10.0)]
+    transport.now += 5
+    transport.is_well = True
+    assert ask().ok and [call for call, _ in transport.asked] == ["version", "get_watcher_pause"]
+    assert ask().ok and transport.asked[0][0] == "get_watcher_pause"

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ganeti.errors import ParseError, decode_error
 from ganeti.http.client import CONNECT_S, HttpAnswer, HttpClient, Unreachable
+from ganeti.rpc import calls
 from ganeti.rpc.base import Call, Outcome, P, R, Target
 from ganeti.rpc.health import Health
 from ganeti.serializer import Json, dump_bytes, loads
@@ -24,6 +25,7 @@ __all__ = ["Call", "HttpTransport", "Outcome", "RpcClient", "Target", "Transport
 logger = logging.getLogger(__name__)
 
 FAN_OUT = 64  # nodes asked at the same time by one fan-out
+PROBE_S = 10.0  # for a node that did not answer before; a living one takes milliseconds
 OFFLINE = "Node is marked offline"
 
 
@@ -130,6 +132,8 @@ class RpcClient:
             return Outcome(node, error=refusal)
         began = self._now()
         try:
+            if refusal is None and self.health.is_probed(node.uuid):
+                await self._probe(node, deadline_s)
             answer = await self._transport.post(node, call.name, body, deadline_s)
         except Unreachable as error:
             now = self._now()
@@ -142,6 +146,15 @@ class RpcClient:
         self.health.succeeded(node.uuid)
         logger.debug("call %s: node %s: %.4f s", call.name, node.name, self._now() - began)
         return read_answer(node, call, answer)
+
+    async def _probe(self, node: Target, deadline_s: float) -> None:
+        """A node that is tried again answers; Unreachable otherwise.
+
+        Asked before the call itself, which may be one that waits for an hour.
+        """
+        probe = calls.version
+        await self._transport.post(node, probe.name, _body(probe, ()), min(deadline_s, PROBE_S))
+        self.health.succeeded(node.uuid)
 
 
 def _body(call: Call[..., Any], arguments: tuple[Any, ...]) -> bytes:

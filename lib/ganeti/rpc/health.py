@@ -1,8 +1,9 @@
 """A breaker per node, so that a dead node costs its deadline once and not once per job. Pure.
 
 closed ── a failure that cost time ──▶ open until some time ──▶ half open: one call is let through
-as a probe ── it succeeds ──▶ closed, ── it fails ──▶ open, twice as long. A failure that came at
-once (connection refused: noded restarts) costs nobody anything and opens nothing.
+as a probe ── it succeeds ──▶ closed, ── it fails ──▶ open, twice as long. Before that call the
+client asks for the node's version. A failure that came at once (connection refused: noded
+restarts) costs nobody anything and opens nothing.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class Health:
             return f"{breaker.reason} (being tried again)"
         self._nodes[node] = replace(breaker, probing=True)
         return None
+
+    def is_probed(self, node: str) -> bool:
+        """Whether a call that is let through now is a probe."""
+        return self._nodes.get(node, CLOSED).probing
 
     def succeeded(self, node: str) -> None:
         self._nodes.pop(node, None)
