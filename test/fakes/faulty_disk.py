@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,6 +157,21 @@ class FaultyDisk:
         self._step("rename", path)
         self._names[path] = inode
         self._sync_names(path.parent)
+
+    def place(
+        self, path: Path, data: bytes, *, mode: int = PRIVATE, owner: Owner | None = None
+    ) -> None:
+        self._need_directory(path.parent)
+        inode = Inode(mode=mode)
+        self._write(path, inode, data)
+        self._step("rename", path)
+        self._names[path] = inode
+
+    def settle(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            self.sync(path)
+        for directory in dict.fromkeys(path.parent for path in paths):
+            self._sync_names(directory)
 
     def append_file(
         self, path: Path, *, mode: int = PRIVATE, owner: Owner | None = None

@@ -131,6 +131,15 @@ class MirroredDisk(FaultyDisk):
             super().replace(path, data, mode=mode, owner=owner)
             self._show(path)
 
+    def place(
+        self, path: Path, data: bytes, *, mode: int = PRIVATE, owner: Owner | None = None
+    ) -> None:
+        with self._operation("place", path):
+            if path.is_file():
+                self._inode(path)
+            super().place(path, data, mode=mode, owner=owner)
+            self._show(path)
+
     def append_file(
         self, path: Path, *, mode: int = PRIVATE, owner: Owner | None = None
     ) -> AppendFile:

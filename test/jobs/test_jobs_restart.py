@@ -313,3 +313,59 @@ def test_stored_opcode_that_nobody_knows_is_shown_as_invalid() -> None:
         {"id": 1, "ops": [{"input": {"OP_ID": "OP_GONE", "x": 1}, "status": "success"}]}, "job-1"
     )
     assert job.ops[0].summary == "INVALID_OP"
+
+
+def test_file_of_a_job_that_the_journal_has_costs_no_sync() -> None:
+    async def main() -> None:
+        machine = Machine(Recording())
+        queue = machine.queue()
+        await queue.start()
+        del machine.disk.log[:]
+        number = await queue.submit([delay()])
+        await until_end(queue, number)
+        await asyncio.sleep(2)
+        assert f"rename job-{number}" in machine.disk.log
+        assert not {f"sync job-{number}", "sync serial", "sync names queue"} & {*machine.disk.log}
+        await queue.stop()
+        assert f"sync job-{number}" in machine.disk.log
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_file_of_a_job_that_the_journal_has_is_made_again(seed: int) -> None:
+    async def main() -> None:
+        machine = Machine(Recording(), FaultyDisk(seed=seed))
+        queue = machine.queue()
+        await queue.start()
+        numbers = await queue.submit_many([[delay()]] * 10)
+        for number in numbers:
+            await until_end(queue, number)
+        await asyncio.sleep(2)
+        after = machine.after_crash()
+        again = after.queue()
+        await again.start()
+        assert [again.jobs[number].status.value for number in numbers] == ["success"] * 10
+        await again.stop()
+        assert not after.disk.exists(after.paths.queue / "archive/0")
+
+    run(main())
+
+
+def test_job_that_ends_while_the_journal_begins_anew_is_in_the_new_one() -> None:
+    async def main() -> None:
+        machine = Machine(Recording())
+        queue = machine.queue()
+        await queue.start()
+        for _ in range(30):
+            number = await queue.submit([delay()])
+            renewing = asyncio.ensure_future(queue._engine.keeper.renew_journal())
+            await until_end(queue, number)
+            await renewing
+            after = machine.after_crash().queue()
+            await after.start()
+            assert after.jobs[number].status.value == "success"
+            await after.stop()
+        await queue.stop()
+
+    run(main())

@@ -156,3 +156,25 @@ def test_a_failing_write_of_the_faulty_disk_may_be_torn(tmp_path: Path) -> None:
         file.append(b"again")
         assert disk.read(tmp_path / "file") == b"again"
     assert len(torn) > 3
+
+
+def test_a_placed_file_is_there_at_once(disk: Disk, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    disk.place(path, b"first")
+    disk.place(path, b"second", mode=0o640)
+    disk.settle([path])
+    assert (disk.read(path), disk.listdir(tmp_path)) == (b"second", ["file"])
+
+
+def test_the_faulty_disk_may_lose_a_placed_file_until_it_is_settled(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    found = set()
+    for seed in range(40):
+        made = FaultyDisk(seed=seed)
+        made.mkdir(tmp_path)
+        made.replace(path, b"old")
+        made.place(path, b"new contents")
+        found.add(made.crash().read(path))
+        made.settle([path])
+        assert made.crash().read(path) == b"new contents"
+    assert b"old" in found and any(text not in (b"old", b"new contents") for text in found)

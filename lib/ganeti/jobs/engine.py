@@ -98,6 +98,9 @@ class Engine:
             loaded.apply(decode_record(line, "the job queue's journal"))
         self.jobs.by_id.update(sorted(loaded.by_id.items()))
         self.jobs.serial = self.serial = loaded.serial
+        damaged = self._store.unreadable.keys() - loaded.by_id.keys() - loaded.archived
+        if damaged:
+            await self._store.offload(lambda: self._store.put_aside(sorted(damaged)))
         if loaded.archived:
             await self.keeper.archive_again(sorted(loaded.archived))
         if contents is not None and contents.records:

@@ -1,14 +1,15 @@
 """Job files follow the jobs: here, and then on the candidates.
 
-An ended job's file is written at once, another one when the job has rested for a second. When
-the journal has grown and the files have everything, it begins anew.
+An ended job's file is written at once, another one when the job has rested for a second. Files of
+jobs that are in the journal from their beginning are not synced then. When the journal has grown
+and the files have everything, they are synced in one go, and it begins anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from ganeti.errors import GenericError
 from ganeti.jobs.recorder import Journal, Recorder
@@ -45,6 +46,7 @@ class Keeper:
         self._journal_bytes = journal_bytes
         self._due: dict[int, float] = {}  # number → when to write it
         self._serial = -1  # as it stands in the file
+        self._unsettled: set[str] = set()  # files that a crash may damage; the journal has all
         self.unmoved: set[int] = set()  # archived, the file not moved yet
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -65,11 +67,23 @@ class Keeper:
             self._wake.set()
 
     async def write(self, numbers: Iterable[int]) -> None:
-        """The files of these jobs, as far as they are due, are on disk. OSError."""
+        """The files of these jobs are durable and up to date. OSError."""
+        numbers = list(numbers)
         async with self._turn:
-            wanted = [number for number in numbers if number in self._due]
-            for begin in range(0, len(wanted), FILES_AT_ONCE):
-                await self._write_some(wanted[begin : begin + FILES_AT_ONCE])
+            await self._write(numbers)
+            await self._settle({job_file_name(number) for number in numbers})
+
+    async def _write(self, numbers: Iterable[int]) -> None:
+        """Those that are due. What the journal has is not synced yet."""
+        wanted = [number for number in numbers if number in self._due]
+        for begin in range(0, len(wanted), FILES_AT_ONCE):
+            await self._write_some(wanted[begin : begin + FILES_AT_ONCE])
+
+    async def _settle(self, names: Set[str]) -> None:
+        names = self._unsettled & names
+        if names:
+            await self._store.offload(lambda: self._store.settle(sorted(names)))
+            self._unsettled -= names
 
     async def move_to_archive(self, numbers: Iterable[int]) -> None:
         """The files of archived jobs lie in the archive, those of former tries too. OSError."""
@@ -79,6 +93,7 @@ class Keeper:
             await self._store.offload(lambda: self._store.archive(todo))
         for number in todo:
             self._due.pop(number, None)
+            self._unsettled.discard(job_file_name(number))
         self.unmoved.difference_update(todo)
         if self._replicator is not None:
             self._replicator.archived(todo)
@@ -93,11 +108,10 @@ class Keeper:
     async def renew_journal(self) -> None:
         """Files have everything that is visible, and the journal begins anew. OSError."""
         jobs = self._recorder.jobs
-        await self.write(list(self._due))
         async with self._turn:
-            if any(n in jobs.by_id and jobs.by_id[n].is_final for n in self._due):
-                return  # another one has ended meanwhile; it comes at the next occasion
-            await self._recorder.renew({"serial": jobs.serial}, self.unmoved)
+            await self._write(list(self._due))
+            await self._settle(self._unsettled)
+            await self._recorder.renew({"serial": jobs.serial}, self.unmoved, self._due.keys())
 
     async def stop(self) -> None:
         """All files are written; the journal holds nothing else."""
@@ -141,28 +155,34 @@ class Keeper:
 
     async def _write_due(self) -> None:
         now = asyncio.get_running_loop().time()
-        await self.write([number for number, due in self._due.items() if due <= now])
+        async with self._turn:
+            await self._write([number for number, due in self._due.items() if due <= now])
 
     async def _write_some(self, numbers: list[int]) -> None:
         jobs = self._recorder.jobs
         serial = jobs.serial
         contents = {n: jobs.by_id[n].encode() for n in numbers if n in jobs.by_id}
         due = {number: self._due.pop(number) for number in numbers}
+        covered = {number for number in contents if self._recorder.covers(number)}
+        serial_covered = self._recorder.has_serial
+        names = [job_file_name(number) for number in contents]
+        unsettled = {job_file_name(number) for number in covered}
+        if serial != self._serial:
+            names.append(SERIAL)
+            unsettled |= {SERIAL} if serial_covered else set()
 
         def write() -> None:
             if serial != self._serial:
-                self._store.write_serial(serial)
+                self._store.write_serial(serial, durable=not serial_covered)
             for number, content in contents.items():
-                self._store.write(number, content)
+                self._store.write(number, content, durable=number not in covered)
 
+        self._unsettled |= unsettled  # before: a write that fails half-way may have placed some
         try:
             await self._store.offload(write)
         except OSError:
             self._due = {**due, **self._due}
             raise
-        names = [job_file_name(number) for number in contents]
-        if serial != self._serial:
-            self._serial = serial
-            names.append(SERIAL)
+        self._serial = serial
         if self._replicator is not None:
             self._replicator.changed(names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,6 +81,8 @@ class Recorder:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()  # a batch, or a new generation of the journal
+        self._covered: set[int] = set()  # jobs that the journal has from their beginning
+        self.has_serial = False  # the journal has the numbers that were given
 
     # Changing.
 
@@ -113,19 +115,34 @@ class Recorder:
         if self._timer is None and self._task is None:
             self._timer = asyncio.get_running_loop().call_later(LOG_REST_S, self._kick)
 
-    async def renew(self, base: Mapping[str, object], unmoved: Iterable[int]) -> None:
+    async def renew(
+        self, base: Mapping[str, object], unmoved: Iterable[int], unwritten: Container[int] = ()
+    ) -> None:
         """The journal begins anew: with the jobs that have not ended, and what is not in files.
 
-        To be called when the files have all that is visible of the other jobs. `unmoved`: jobs
-        whose files are not in the archive yet. OSError: the old one goes on.
+        To be called when the files durably have all that is visible of the other jobs. `unmoved`:
+        jobs whose files are not in the archive yet. `unwritten`: jobs whose files are not up to
+        date at the moment of the new beginning. OSError: the old one goes on.
         """
+
+        carried: set[int] = set()
 
         def carry(_: int) -> list[bytes]:
             self._logs.clear()  # they are in the jobs
-            return [encode_record(record) for record in snapshot_records(self.jobs, unmoved)]
+            records = snapshot_records(self.jobs, unmoved, unwritten)
+            carried.update(
+                n for n, job in self.jobs.by_id.items() if not job.is_final or n in unwritten
+            )
+            return [encode_record(record) for record in records]
 
         async with self._turn:
             await self._journal.begin(dict(base), carry)
+            self._covered = carried
+            self.has_serial = True
+
+    def covers(self, number: int) -> bool:
+        """The journal alone says all about the job: its file need not be durable."""
+        return number in self._covered
 
     async def drain(self) -> None:
         """All that was put is durable, or the disk fails."""
@@ -191,6 +208,7 @@ class Recorder:
     def _apply(self, item: _Item, touched: dict[int, None]) -> None:
         for job in item.new:
             self.jobs.add(job)
+            self._covered.add(job.id)
             touched[job.id] = None
         if item.new or item.applied:
             return
@@ -222,14 +240,16 @@ class Recorder:
         self._items = kept + self._items
 
 
-def snapshot_records(jobs: Jobs, unmoved: Iterable[int]) -> list[Record]:
+def snapshot_records(
+    jobs: Jobs, unmoved: Iterable[int], unwritten: Container[int] = ()
+) -> list[Record]:
     """What a new journal begins with, so that files and it have everything."""
     records: list[Record] = [Numbered(jobs.serial)]
     moving = tuple(sorted(unmoved))
     if moving:
         records.append(Archived(moving))
     for job in jobs.by_id.values():
-        if not job.is_final:
+        if not job.is_final or job.id in unwritten:
             undo = tuple((index, step) for index, op in enumerate(job.ops) for step in op.undo)
             records.append(Submitted(job.to_json(), undo))
     return records

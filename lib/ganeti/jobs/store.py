@@ -17,8 +17,8 @@ from ganeti.errors import JobFileCorrupted, JobQueueError, LockError
 from ganeti.jobs.job import Job, decode_job
 from ganeti.jobs.journal import Jobs
 from ganeti.paths import Paths
-from ganeti.rpc.replicate import Offloader, in_thread
 from ganeti.utils.files import Disk, Owner
+from ganeti.utils.offload import Offloader, in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class JobStore:
         self.disk = disk
         self.owner = owner
         self.offload = offload
+        self.unreadable: dict[int, Exception] = {}  # found by `load`
         self.lost: list[str] = []  # files of which no job could be read
 
     @contextmanager
@@ -92,8 +93,9 @@ class JobStore:
     def load(self) -> Jobs:
         """The jobs in files, and the highest number that is known from files.
 
-        A file without a readable job goes to the archive and is named in the log: that job is
-        lost, its number is not given again. JobQueueError for a queue of another version.
+        `unreadable` has the files without a readable job: they were not synced, and the journal
+        has their jobs, or something has damaged them (`put_aside`). JobQueueError for a queue of
+        another version.
         """
         self._prepare()
         jobs = Jobs()
@@ -106,17 +108,28 @@ class JobStore:
             try:
                 job = self._read_job(self._path(name), number)
             except (JobFileCorrupted, OSError) as error:
-                self._put_aside(number, error)
+                self.unreadable[number] = error
             else:
                 jobs.add(job)
         return jobs
 
-    def write(self, number: int, content: bytes) -> None:
-        """The job's file durably has this content."""
-        self._write(self._path(job_file_name(number)), content)
+    def put_aside(self, numbers: Iterable[int]) -> None:
+        """The unreadable files of these jobs are in the archive, and named in the log: the jobs are
+        lost, their numbers are not given again."""
+        for number in numbers:
+            self._put_aside(number, self.unreadable[number])
 
-    def write_serial(self, serial: int) -> None:
-        self._write(self._path(SERIAL), f"{serial}\n")
+    def write(self, number: int, content: bytes, *, durable: bool = True) -> None:
+        """The job's file has this content; not durably: `settle` must follow."""
+        self._write(self._path(job_file_name(number)), content, durable=durable)
+
+    def write_serial(self, serial: int, *, durable: bool = True) -> None:
+        self._write(self._path(SERIAL), f"{serial}\n", durable=durable)
+
+    def settle(self, names: Iterable[str]) -> None:
+        """These files of the queue are durable, as far as they are there."""
+        paths = [self._path(name) for name in names]
+        self.disk.settle([path for path in paths if self.disk.exists(path)])
 
     def archive(self, numbers: Iterable[int]) -> list[int]:
         """The files are in the archive; the numbers of which there was a live file.
@@ -180,9 +193,10 @@ class JobStore:
     def _path(self, name: str) -> Path:
         return self.paths.queue / name
 
-    def _write(self, path: Path, content: bytes | str) -> None:
+    def _write(self, path: Path, content: bytes | str, *, durable: bool = True) -> None:
         raw = content.encode("ascii") if isinstance(content, str) else content
-        self.disk.replace(path, raw, mode=FILE_MODE, owner=self.owner)
+        write = self.disk.replace if durable else self.disk.place
+        write(path, raw, mode=FILE_MODE, owner=self.owner)
 
     def _read_number(self, path: Path) -> int:
         text = self.disk.read(path).decode("ascii", "replace").strip()

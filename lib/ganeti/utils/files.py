@@ -14,7 +14,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,17 @@ class Disk(Protocol):
         `data` may come in pieces. Mode and owner are set before the new file is visible.
         """
 
+    def place(
+        self, path: Path, data: bytes, *, mode: int = PRIVATE, owner: Owner | None = None
+    ) -> None:
+        """The file holds `data`; after a crash it may be what it was, or damaged, until `settle`.
+
+        For what can be made again from elsewhere; costs no sync.
+        """
+
+    def settle(self, paths: Sequence[Path]) -> None:
+        """Contents and names of these files are durable."""
+
     def append_file(
         self, path: Path, *, mode: int = PRIVATE, owner: Owner | None = None
     ) -> AppendFile:
@@ -129,22 +140,20 @@ class LocalDisk:
         mode: int = PRIVATE,
         owner: Owner | None = None,
     ) -> None:
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
-        try:
-            try:
-                for piece in [data] if isinstance(data, bytes) else data:
-                    _write_all(fd, piece)
-                if owner is not None:
-                    os.fchown(fd, owner.uid, owner.gid)
-                os.fchmod(fd, mode)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        pieces = [data] if isinstance(data, bytes) else data
+        _put(path, pieces, mode, owner, sync=True)
         sync_directory(path.parent)
+
+    def place(
+        self, path: Path, data: bytes, *, mode: int = PRIVATE, owner: Owner | None = None
+    ) -> None:
+        _put(path, [data], mode, owner, sync=False)
+
+    def settle(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            self.sync(path)
+        for directory in dict.fromkeys(path.parent for path in paths):
+            sync_directory(directory)
 
     def append_file(
         self, path: Path, *, mode: int = PRIVATE, owner: Owner | None = None
@@ -240,6 +249,28 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _put(
+    path: Path, pieces: Iterable[bytes], mode: int, owner: Owner | None, *, sync: bool
+) -> None:
+    """The name stands for a new file with these contents; on failure it is what it was."""
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    try:
+        try:
+            for piece in pieces:
+                _write_all(fd, piece)
+            if owner is not None:
+                os.fchown(fd, owner.uid, owner.gid)
+            os.fchmod(fd, mode)
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _wait_for_lock(fd: int, path: Path, until: float) -> None:
