@@ -36,6 +36,7 @@ class Master:
     def __init__(self, disk: FaultyDisk, network: FakeNetwork, identity: str = "aa") -> None:
         self.degraded: list[bool] = []
         self.failures: list[Exception] = []
+        self.deposed: list[str] = []
         self.journal = ReplicatedJournal(
             "queue",
             PATH,
@@ -45,6 +46,7 @@ class Master:
             offload=in_place,
             on_degraded=lambda degraded, reason: self.degraded.append(degraded),
             on_failure=self.failures.append,
+            on_deposed=self.deposed.append,
         )
         self.network = network
 
@@ -240,6 +242,45 @@ def test_an_old_master_can_write_no_more() -> None:
             await old.journal.append(b"again")
         assert old.failures
         assert records_on(network["node2"]) == [b"of the new one"]
+
+    run(main())
+
+
+def test_without_majority_one_refusal_ends_an_old_master() -> None:
+    """Of three, one is dead and one belongs to the new master: nothing is stored by the old one."""
+
+    async def main() -> None:
+        network = FakeNetwork(["node2", "node3"])
+        old = Master(a_disk(), network, "aa")
+        await old.begin()
+        await old.journal.append(b"one")
+        network["node3"].up = False
+        await Master(a_disk(), network, "bb").begin()
+        await asyncio.sleep(1.0)
+        with pytest.raises(ConfigurationError, match="another master has taken over: node2"):
+            await old.journal.append(b"too late")
+        assert old.deposed and not old.journal.degraded
+
+    run(main())
+
+
+def test_a_degraded_master_ends_when_a_candidate_follows_another_one() -> None:
+    async def main() -> None:
+        network = FakeNetwork(["node2", "node3"])
+        old = Master(a_disk(), network, "aa")
+        await old.begin()
+        for node in network.candidates.values():
+            node.up = False
+        assert await old.journal.append(b"degraded") is False
+        network["node2"].up = True
+        old.journal.set_followers([])  # cut off meanwhile
+        new = Master(a_disk(), network, "bb")
+        await new.begin()
+        await new.journal.caught_up(1.0)
+        old.journal.set_followers(network.targets)
+        await asyncio.sleep(30.0)
+        with pytest.raises(ConfigurationError, match="another master has taken over"):
+            await old.journal.append(b"too late")
 
     run(main())
 

@@ -26,8 +26,8 @@ from ganeti.rpc import calls
 from ganeti.rpc.base import Call, Outcome, P, R, Target
 from ganeti.rpc.calls import JournalState
 from ganeti.rpc.follow import JournalRpc, send_file
-from ganeti.rpc.replicate import Offloader
 from ganeti.utils.files import Disk
+from ganeti.utils.offload import Offloader
 from ganeti.version import RELEASE
 
 logger = logging.getLogger(__name__)

@@ -30,8 +30,9 @@ from ganeti.paths import Paths
 from ganeti.rpc.base import Target
 from ganeti.rpc.follow import ReplicationSettings
 from ganeti.rpc.recover import fetch_newest
-from ganeti.rpc.replicate import Offloader, ReplicatedJournal, in_thread
+from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.utils.files import Disk, Owner
+from ganeti.utils.offload import Offloader, in_thread
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from ganeti.jobs.store import archived_name, job_file_name
 from ganeti.rpc import calls
 from ganeti.rpc.base import Target
 from ganeti.rpc.client import RpcClient
-from ganeti.rpc.replicate import Offloader, in_thread
+from ganeti.utils.offload import Offloader, in_thread
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ from ganeti.errors import ConfigurationError, ParseError
 from ganeti.rpc import calls
 from ganeti.rpc.base import Target
 from ganeti.rpc.follow import PIECE_BYTES, TEXT, JournalRpc
-from ganeti.rpc.replicate import FILE_MODE, Offloader
+from ganeti.rpc.replicate import FILE_MODE
 from ganeti.utils import journal as form
 from ganeti.utils.files import Disk
 from ganeti.utils.journal import Generation
+from ganeti.utils.offload import Offloader
 
 BASES = {"config": "config.data"}
 """Journal → the file that it builds upon, and that has to be fetched with it."""

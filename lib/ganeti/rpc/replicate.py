@@ -18,9 +18,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from ganeti.errors import ConfigurationError, ProgrammerError
 from ganeti.rpc import calls
@@ -31,23 +32,11 @@ from ganeti.rpc.waiter import Waiter
 from ganeti.utils import journal as form
 from ganeti.utils.files import AppendFile, Disk, Owner
 from ganeti.utils.journal import Contents, Generation, Header, Progress
+from ganeti.utils.offload import Offloader, in_thread
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 FILE_MODE: Final = 0o640
-
-
-async def in_thread(function: Callable[[], T]) -> T:
-    """Run blocking file access in the loop's own pool, which job workers don't use."""
-    return await asyncio.get_running_loop().run_in_executor(None, function)
-
-
-class Offloader(Protocol):
-    """How file access leaves the loop; tests run it in place."""
-
-    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 async def _nothing(target: Target) -> None:
@@ -59,6 +48,7 @@ class ReplicatedJournal:
 
     `on_degraded(True, reason)` and `(False, "")` tell about changes of that state. `on_failure` is
     called at once when the local disk fails, before the waiting futures get the same error.
+    `on_deposed(reason)`: another master rules, nothing more is taken. `master`: our name.
     `before_replace(target)` brings a candidate what the journal is based upon, before it gets
     the whole journal; it raises OSError or a GenericError when it can't.
     """
@@ -71,11 +61,13 @@ class ReplicatedJournal:
         disk: Disk,
         rpc: JournalRpc,
         identity: str,
+        master: str = "",
         owner: Owner | None = None,
         settings: ReplicationSettings | None = None,
         offload: Offloader = in_thread,
         on_degraded: Callable[[bool, str], None] = lambda degraded, reason: None,
         on_failure: Callable[[Exception], None] = lambda error: None,
+        on_deposed: Callable[[str], None] = lambda reason: None,
         before_replace: Callable[[Target], Awaitable[None]] = _nothing,
     ) -> None:
         self.name = name
@@ -83,10 +75,12 @@ class ReplicatedJournal:
         self.degraded = False
         self.on_degraded = on_degraded
         self.on_failure = on_failure
+        self.on_deposed = on_deposed
         self.before_replace = before_replace
         self._disk = disk
         self._rpc = rpc
         self._identity = identity  # random text of this master daemon
+        self._master = master
         self._owner = owner
         self._settings = settings or ReplicationSettings()
         self._offload = offload
@@ -148,7 +142,7 @@ class ReplicatedJournal:
         """
         async with self._turn:
             self._refuse_broken()
-            header = Header(self.name, await self._next_generation(), base)
+            header = Header(self.name, await self._next_generation(), base, self._master)
             await self._begin(header, carry(self._records - len(self._unwritten)))
         self._write_soon()
 
@@ -166,7 +160,7 @@ class ReplicatedJournal:
         if self._header is None or not self._forked:
             return
         records = form.read(bytes(self._image.data), str(self.path)).records
-        header = Header(self.name, await self._next_generation(), self._header.base)
+        header = replace(self._header, generation=await self._next_generation())
         await self._begin(header, records)
 
     async def _next_generation(self) -> Generation:
@@ -381,6 +375,8 @@ class ReplicatedJournal:
         self._timer = None
         now = asyncio.get_running_loop().time()
         if self._written and now >= self._written[0].written_at + self._settings.deadline_s:
+            if any(follower.refusal for follower in self._followers.values()):
+                return self._depose()
             if not self.degraded:
                 self._set_degraded(True, self._missing())
             self._answer_degraded()
@@ -449,15 +445,25 @@ class ReplicatedJournal:
         self._settle()
 
     def _stop_if_deposed(self) -> None:
-        """With so many refusals that no majority is left, another master rules the cluster."""
-        refusals = [one for one in self._followers.values() if one.refusal]
-        left = len(self._followers) + 1 - len(refusals)
-        if left < self._progress.majority and not self._broken:
-            names = ", ".join(sorted(one.target.name for one in refusals))
-            self._break(
-                f"{self.path}: another master has taken over: {names} refused this one's changes;"
-                " restart the master daemon if this node is the master"
-            )
+        """Another master rules when so many refuse that no majority is left.
+
+        One is enough when there is none anyway: a master without majority may be the old one.
+        """
+        refusals = sum(bool(one.refusal) for one in self._followers.values())
+        left = len(self._followers) + 1 - refusals
+        if refusals and (left < self._progress.majority or self.degraded):
+            self._depose()
+
+    def _depose(self) -> None:
+        if self._broken:
+            return
+        names = ", ".join(sorted(f.target.name for f in self._followers.values() if f.refusal))
+        reason = (
+            f"{self.path}: another master has taken over: {names} refused this one's changes;"
+            " restart the master daemon if this node is the master"
+        )
+        self._break(reason)
+        self.on_deposed(reason)
 
     # Ending.
 

@@ -58,11 +58,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first record. `base` says what the records build upon; its form is the owner's."""
+    """The first record. `base` says what the records build upon; its form is the owner's.
+
+    `master`: name of the node whose master daemon wrote it.
+    """
 
     name: str
     generation: Generation
     base: Mapping[str, Json] = field(default_factory=dict)
+    master: str = ""
 
     def encode(self) -> bytes:
         return dump_bytes(
@@ -70,6 +74,7 @@ class Header:
                 "journal": self.name,
                 "format": FORMAT,
                 "generation": str(self.generation),
+                "master": self.master,
                 "base": self.base,
             }
         )
@@ -82,13 +87,14 @@ class Header:
                 "journal": str(name),
                 "format": int(version),
                 "generation": str(generation),
+                "master": str(master),
                 "base": dict(base),
             }:
                 if version != FORMAT:
                     raise ConfigurationError(
                         f"{where}: journal format {version}, this version reads {FORMAT}"
                     )
-                return cls(name, Generation.parse(generation), base)
+                return cls(name, Generation.parse(generation), base, master)
         raise ConfigurationError(f"{where}: the first line is not the header of a journal")
 
 
