@@ -128,7 +128,7 @@ class ClusterBed:
 
     def statuses(self, numbers: list[int]) -> list[str]:
         rows = self.call("QueryJobs", numbers, ["status"])
-        return [row[0] if row else "unknown" for row in rows]
+        return [row[0] if row and row[0] else "unknown" for row in rows]
 
     def await_status(self, number: int, *wanted: str) -> str:
         wanted = wanted or ENDED

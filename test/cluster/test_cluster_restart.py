@@ -70,6 +70,21 @@ def test_a_second_daemon_does_not_start(cluster: ClusterBed) -> None:
         assert str(cluster.pid(daemon)) in done.err
 
 
+def test_daemons_end_at_once_although_a_job_runs(cluster: ClusterBed) -> None:
+    on_node = {"on_master": False, "on_nodes": ["node2.example.com"]}
+    jobs = [cluster.delay(60), cluster.delay(60, **on_node)]
+    for job in jobs:
+        cluster.await_status(job, "running")
+    for daemon, node in ((MASTERD, 1), (NODED, 2)):
+        pid = cluster.pid(daemon, node)
+        assert pid is not None
+        cluster.stop(daemon, node)
+        until(lambda pid=pid: pid not in cluster.cluster.leftovers(), f"{daemon} has ended", 5)
+        cluster.start(daemon, node)
+    for job in jobs:
+        assert cluster.await_status(job) == "error"
+
+
 def test_a_damaged_configuration_is_named_and_kept(cluster: ClusterBed) -> None:
     place = cluster.cluster.paths(1).config_data
     cluster.stop(MASTERD)

@@ -16,7 +16,7 @@ import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.errors import PidFileLockError
@@ -177,6 +177,14 @@ def stay_foreground() -> Ready:
     os.umask(UMASK)
     os.chdir("/")
     return Ready()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now: worker threads that still block are not waited for."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def lock_memory() -> None:
