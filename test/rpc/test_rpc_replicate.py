@@ -498,3 +498,20 @@ def test_a_new_master_without_majority_does_not_begin() -> None:
             )
 
     run(main())
+
+
+def test_the_loop_goes_on_when_a_write_was_cancelled() -> None:
+    async def main() -> None:
+        master = Master(a_disk(), FakeNetwork([]))
+        await master.begin()
+        master.journal.append(b"first")
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0)
+        master.journal.append(b"second")
+        async with asyncio.timeout(1):
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+    run(main())

@@ -271,18 +271,20 @@ class ReplicatedJournal:
     async def _write(self) -> None:
         while self._progress.waiting and not self._broken:
             async with self._turn:
-                await self._write_batch()
+                if not await self._write_batch():
+                    return
 
-    async def _write_batch(self) -> None:
+    async def _write_batch(self) -> bool:
+        """False: the journal is ending (its last write was cancelled, or the file is closed)."""
         try:
             await self._leave_fork()
         except OSError as error:
             self._give_up([], error)
-            return
+            return True
         batch = self._progress.take()
         file = self._file
         if not batch or file is None:
-            return
+            return False
         waiters = list(self._unwritten)
         self._unwritten.clear()
         self._image.data += batch
@@ -297,17 +299,18 @@ class ReplicatedJournal:
             await self._offload(store)
         except OSError as error:
             await self._undo_batch(file, error, waiters)
-            return
+            return True
         if self._broken:  # meanwhile, by a later master
             for waiter in waiters:
                 waiter.fail(ConfigurationError(self._broken))
-            return
+            return True
         self._progress.synced()
         now = asyncio.get_running_loop().time()
         for waiter in waiters:
             waiter.end, waiter.written_at = self._progress.local, now
         self._written.extend(waiters)
         self._settle()
+        return True
 
     async def _undo_batch(self, file: AppendFile, error: OSError, waiters: list[Waiter]) -> None:
         """Neither the batch nor what waits behind it was stored, and the file ends before it."""
