@@ -64,6 +64,12 @@ def test_half_an_answer_is_none(pieces: list[bytes]) -> None:
     assert str(caught.value) and caught.value.sent
 
 
+def test_a_server_that_hangs_up_is_told_from_one_that_is_silent() -> None:
+    with pytest.raises(Unreachable, match="closed the connection") as caught:
+        answer_of()
+    assert caught.value.closed
+
+
 @pytest.mark.parametrize("host", ["node..x", "x" * 300, "", "a b"])
 def test_a_name_that_is_none_is_unreachable(host: str) -> None:
     async def ask() -> None:

@@ -376,3 +376,13 @@ def test_a_node_that_hung_is_asked_for_its_version_before_it_gets_a_long_call() 
     transport.is_well = True
     assert ask().ok and [call for call, _ in transport.asked] == ["version", "get_watcher_pause"]
     assert ask().ok and transport.asked[0][0] == "get_watcher_pause"
+
+
+def test_a_node_that_is_restarted_during_a_long_call_is_tried_again_at_once() -> None:
+    gone = Unreachable("the node closed the connection before it answered", sent=True, closed=True)
+    transport = ScriptedTransport(gone)
+    times = iter(range(0, 1000, 100))  # each look at the clock is 100 s later
+    client = RpcClient(transport, now=lambda: next(times))
+    for _ in range(2):
+        outcome = asyncio.run(client.ask(NODE, calls.get_watcher_pause))
+        assert outcome.error == str(gone)

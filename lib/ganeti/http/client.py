@@ -16,11 +16,15 @@ ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 class Unreachable(Exception):
-    """No answer came. The text is a sentence; `sent` tells whether the node may have acted."""
+    """No answer came. The text is a sentence; `sent` tells whether the node may have acted.
 
-    def __init__(self, text: str, *, sent: bool) -> None:
+    `closed`: the node hung up, so it is there, and its daemon is being restarted.
+    """
+
+    def __init__(self, text: str, *, sent: bool, closed: bool = False) -> None:
         super().__init__(text)
         self.sent = sent
+        self.closed = closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class HttpClient:
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(_connect_text(place, port, error.os_error), sent=False) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise Unreachable(_lost_text(error), sent=True) from error
+            raise Unreachable(_lost_text(error), sent=True, closed=True) from error
         except aiohttp.ClientError as error:
             raise Unreachable(f"not a usable answer: {error}", sent=True) from error
         except UnicodeError as error:  # the resolver's word for a label that is empty or too long

@@ -137,7 +137,8 @@ class RpcClient:
             answer = await self._transport.post(node, call.name, body, deadline_s)
         except Unreachable as error:
             now = self._now()
-            self.health.failed(node.uuid, now, now - began, str(error))
+            cost_s = 0.0 if error.closed else now - began
+            self.health.failed(node.uuid, now, cost_s, str(error))
             logger.warning("call %s: node %s: %s", call.name, node.name, error)
             return Outcome(node, error=str(error))
         except BaseException:  # cancelled, or a mistake of ours: nothing is known of the node
