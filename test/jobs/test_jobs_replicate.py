@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, cast
 
 import pytest
@@ -21,11 +22,22 @@ class Candidates:
         self.targets = [Target(name, name, "memory") for name in names]
         self.down: set[str] = set()
         self.files: dict[str, dict[str, str]] = {name: {} for name in names}
+        self.loose: dict[str, set[str]] = {name: set() for name in names}  # not synced
+        self.calls: list[str] = []
 
     async def ask(self, node: Target, call: Call[Any, Any], *args: Any) -> Outcome[Any]:
         if node.name in self.down:
             return Outcome(node, error="no route to host")
         files = self.files[node.name]
+        self.calls.append(call.name)
+        if call.name == "jobqueue_place":
+            files.update({name: content for name, (_, content) in args[0]})
+            self.loose[node.name] |= {name for name, _ in args[0]}
+            return Outcome(node)
+        if call.name == "jobqueue_settle":
+            other = [n for n, crc in args[0].items() if crc != zlib.crc32(files[n].encode())]
+            self.loose[node.name] -= args[0].keys()
+            return Outcome(node, value=other)
         if call.name == "jobqueue_update":
             files[args[0]] = args[1][1]
         else:
@@ -58,6 +70,57 @@ def test_new_candidate_gets_every_file_and_others_what_changed() -> None:
         await files.flush()
         expected = {"/q/serial": "1\n", "/q/job-1": "changed"}
         assert nodes.files == {"a": expected, "b": expected}
+
+    run(main())
+
+
+def test_files_of_jobs_in_the_journal_go_in_one_call_and_are_synced_before_a_new_one() -> None:
+    async def main() -> None:
+        nodes = Candidates("a")
+        here = {f"job-{n}": f"text {n}" for n in range(1, 21)}
+        files = replicator(nodes, here)
+        files.is_covered = lambda name: True
+        await files.flush()
+        assert nodes.calls == ["jobqueue_place"]
+        assert nodes.files["a"] == {f"/q/{name}": text for name, text in here.items()}
+        files.is_covered = lambda name: name == "job-7"
+        await files.bring(nodes.targets[0])
+        assert nodes.calls == ["jobqueue_place", "jobqueue_settle"]
+        assert nodes.loose["a"] == {"/q/job-7"}
+        here["job-1"] = "later"
+        files.changed(["job-1"])
+        await files.flush()
+        assert nodes.calls[2:] == ["jobqueue_update"] and nodes.files["a"]["/q/job-1"] == "later"
+
+    run(main())
+
+
+def test_file_that_a_candidate_has_damaged_is_sent_again() -> None:
+    async def main() -> None:
+        nodes = Candidates("a")
+        here = {"job-1": "one", "job-2": "two"}
+        files = replicator(nodes, here)
+        files.is_covered = lambda name: True
+        await files.flush()
+        nodes.files["a"]["/q/job-2"] = "t\0\0"
+        files.is_covered = lambda name: False
+        await files.bring(nodes.targets[0])
+        assert nodes.files["a"] == {"/q/job-1": "one", "/q/job-2": "two"}
+        assert not nodes.loose["a"]
+
+    run(main())
+
+
+def test_file_is_synced_before_it_goes_to_the_archive() -> None:
+    async def main() -> None:
+        nodes = Candidates("a")
+        files = replicator(nodes, {"job-1": "one"})
+        files.is_covered = lambda name: True
+        await files.flush()
+        files.archived([1])
+        await files.flush()
+        assert nodes.calls == ["jobqueue_place", "jobqueue_settle", "jobqueue_rename"]
+        assert nodes.files["a"] == {"/q/archive/0/job-1": "one"} and not nodes.loose["a"]
 
     run(main())
 

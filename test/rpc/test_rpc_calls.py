@@ -7,7 +7,14 @@ from ganeti.node.daemon import load_served
 from ganeti.rpc import calls  # noqa: F401
 from ganeti.rpc.base import CALLS, SERVED
 
-OURS = {"journal_append", "journal_state", "journal_read", "journal_replace"}
+OURS = {
+    "journal_append",
+    "journal_state",
+    "journal_read",
+    "journal_replace",
+    "jobqueue_place",
+    "jobqueue_settle",
+}
 
 # May only become shorter.
 UNSERVED = set(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence, Set
 from ganeti.errors import GenericError
 from ganeti.jobs.recorder import Journal, Recorder
 from ganeti.jobs.replicate import JobFileReplicator
-from ganeti.jobs.store import SERIAL, JobStore, job_file_name
+from ganeti.jobs.store import SERIAL, JobStore, job_file_name, job_number
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ class Keeper:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        if replicator is not None:
+            replicator.is_covered = self._is_covered
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -84,6 +86,13 @@ class Keeper:
         if names:
             await self._store.offload(lambda: self._store.settle(sorted(names)))
             self._unsettled -= names
+
+    def _is_covered(self, name: str) -> bool:
+        """The journal has all that the file says."""
+        number = job_number(name)
+        if number is None:
+            return name == SERIAL and self._recorder.has_serial
+        return self._recorder.covers(number)
 
     async def move_to_archive(self, numbers: Iterable[int]) -> None:
         """The files of archived jobs lie in the archive, those of former tries too. OSError."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ganeti.errors import JobQueueError
@@ -26,6 +27,40 @@ def jobqueue_update(node: NodeContext, file_name: str, content: calls.Packed) ->
     prepare(node)
     with node.files.lock(lock_file(node), timeout_s=LOCK_S):
         write(node, place, data, FILE_MODE, None)
+
+
+@serves(calls.jobqueue_place)
+def jobqueue_place(node: NodeContext, files: Sequence[calls.QueueFile]) -> None:
+    """All are checked before the first one is written."""
+    contents = [(queue_file(node, name), unpack(content)) for name, content in files]
+    prepare(node)
+    with node.files.lock(lock_file(node), timeout_s=LOCK_S):
+        for place, data in contents:
+            try:
+                node.files.place(place, data, mode=FILE_MODE)
+            except OSError as error:
+                name = node.paths.virtual(place)
+                raise JobQueueError(
+                    f"job file {name}: can't write: {error.strerror or error}"
+                ) from error
+
+
+@serves(calls.jobqueue_settle)
+def jobqueue_settle(node: NodeContext, files: Mapping[str, int]) -> list[str]:
+    places = {name: queue_file(node, name) for name in files}
+    other = [name for name, place in places.items() if _checksum(node, place) != files[name]]
+    try:
+        node.files.settle([place for name, place in places.items() if name not in other])
+    except OSError as error:
+        raise JobQueueError(f"job files: can't sync: {error}") from error
+    return other
+
+
+def _checksum(node: NodeContext, place: Path) -> int | None:
+    try:
+        return zlib.crc32(node.files.read(place))
+    except OSError:
+        return None
 
 
 @serves(calls.jobqueue_rename)

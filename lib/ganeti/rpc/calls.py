@@ -41,6 +41,8 @@ ReasonTrail: TypeAlias = Sequence[tuple[str, str, int]]
 LogicalId: TypeAlias = tuple[Json, ...]
 Packed: TypeAlias = tuple[int, str]
 """Text as [0, text] or [1, base64 of zlib]; see `rpc/packed.py`."""
+QueueFile: TypeAlias = tuple[str, Packed]
+"""[path, contents]."""
 UploadedFile: TypeAlias = tuple[str, Packed, int | None, str, str, float, float]
 """[path, contents, mode, user, group, atime, mtime]."""
 MasterParams: TypeAlias = Mapping[str, Json]
@@ -654,6 +656,16 @@ def jobqueue_update(file_name: str, content: Packed) -> None:
 
 
 @call(timeout_s=NORMAL)
+def jobqueue_place(files: Sequence[QueueFile]) -> None:
+    """Write files of the job queue; a crash of the node may damage them until `jobqueue_settle`."""
+
+
+@call(timeout_s=NORMAL)
+def jobqueue_settle(files: Mapping[str, int]) -> list[str]:
+    """Make files durable if they have this crc32; the paths of those that have not."""
+
+
+@call(timeout_s=NORMAL)
 def jobqueue_purge() -> None:
     """Empty the job queue."""
 
@@ -692,7 +704,8 @@ def write_ssconf_files(values: Mapping[str, str]) -> None:
 
 
 # Journals of the master (ours, not in facts/node-rpc.json); the form of a journal:
-# utils/journal.py. `name` is config, queue, or config.data (the file that config builds upon).
+# utils/journal.py. `name` is config, queue, or config.data (the file that config builds upon);
+# to be read also job-N.
 
 
 @call(timeout_s=JOURNAL_S)
@@ -708,6 +721,12 @@ def journal_state(name: str, checksum: bool) -> JournalState:
 @call(timeout_s=JOURNAL_S)
 def journal_read(name: str, offset: int, size: int) -> str:
     """A piece of the file; empty at its end or when there is no file."""
+
+
+@call(timeout_s=URGENT)
+def journal_job_files() -> dict[str, tuple[int, int]]:
+    """Size and CRC-32 of each job file that is not archived, by its name."""
+    raise NotImplementedError
 
 
 @call(timeout_s=JOURNAL_S)
