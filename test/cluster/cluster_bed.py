@@ -158,9 +158,11 @@ def virtual_cluster(nodes: int = 3) -> Iterator[ClusterBed]:
     try:
         yield ClusterBed(cluster)
     finally:
-        cluster.stop()
-        until(lambda: not cluster.leftovers(), "every process of the cluster has ended")
-        cluster.remove()
+        try:
+            cluster.stop()
+            until(lambda: not cluster.leftovers(), "every process of the cluster has ended")
+        finally:
+            cluster.remove()
 
 
 def without_dates(text: str) -> str:
