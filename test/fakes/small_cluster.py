@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import threading
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -44,6 +46,7 @@ OS_NAME = "noop"
 NOW = 1_700_000_000.0
 ENDED = ("success", "error", "canceled")
 WAIT_S = 20.0
+MOST_TURNS = 2000  # of the loop, a millisecond each, until everything has ended
 QUICK = StoreSettings(
     replication=ReplicationSettings(
         deadline_s=1.0, first_retry_s=0.005, longest_retry_s=0.05, stop_s=1.0
@@ -227,14 +230,17 @@ async def clean_away(master: Master, spare: set[asyncio.Task[Any]]) -> None:
     pool = master.bridge.pool if hasattr(master, "bridge") else None
     if pool is not None:
         pool.shutdown(wait=False, cancel_futures=True)
-    while True:
+    for _ in range(MOST_TURNS):
         others = asyncio.all_tasks() - spare
         for task in others:
             task.cancel()
         await asyncio.sleep(0.001)
         threads = [thread for thread in pool._threads if thread.is_alive()] if pool else []
-        if not threads and not any(not task.done() for task in others):
-            break
+        if not threads and all(task.done() for task in others):
+            return
+    frames = sys._current_frames()
+    stacks = ["".join(traceback.format_stack(frames[one.ident])) for one in threads if one.ident]
+    raise AssertionError("\n".join(["these do not end:", *map(repr, others), *stacks]))
 
 
 class Client:
