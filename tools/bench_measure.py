@@ -28,6 +28,7 @@ from bench_figures import Values
 from bench_machine import median, peak_mib, timed
 from bench_synthesise import NODES_PER_INSTANCE, instance_name
 from ganeti.errors import GenericError
+from virtual_cluster import VirtualClusterError
 
 Json = Any
 SMALL_INSTANCES = 50
@@ -209,6 +210,12 @@ def small(extent: Extent, wanted: set[str], say: Callable[[str], None], found: F
     if not groups and not wanted & set(MAKING):
         return
     say("3 nodes")
+    attempt("3 nodes", partial(_on_three_nodes, groups, extent, say, found), found)
+
+
+def _on_three_nodes(
+    groups: list[Group], extent: Extent, say: Callable[[str], None], found: Found
+) -> None:
     with new_cluster(3) as bed:
         found.figures["cluster_init_s"] = bed.init()
         found.figures["node_add_s"] = statistics.median(bed.add_nodes())
@@ -221,7 +228,7 @@ def attempt(name: str, work: Callable[[], None], found: Found) -> None:
     """A group that fails does not keep others from being measured."""
     try:
         work()
-    except (BenchError, GenericError, OSError) as error:
+    except (BenchError, VirtualClusterError, GenericError, OSError) as error:
         found.problems.append(f"{name}: {error}")
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]
