@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ WRITTEN = re.compile(r"\b(?:write|pwrite64|writev)\(\d+<(/[^>]*)>.* = (\d+)$")
 RESUMED = re.compile(r"^(\d+) +<\.\.\. (?:write|pwrite64|writev) resumed>.* = (\d+)$")
 BEGUN = re.compile(r"^(\d+) +(?:write|pwrite64|writev)\(\d+<(/[^>]*)>.*<unfinished \.\.\.>$")
 CALL = " call "
+REST_S = 2.5  # files follow within a second of rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def count(bed: Bed, jobs: int, work: Callable[[], object]) -> Counts:
     tracer = _attach(bed.pid(), trace) if has_strace() else None
     try:
         work()
-        _wait_for_rest(bed)
+        wait_for_rest(bed)
     finally:
         if tracer is not None:
             tracer.send_signal(signal.SIGINT)
@@ -69,13 +71,19 @@ def _attach(pid: int, trace: Path) -> subprocess.Popen[bytes]:
     return tracer
 
 
-def _wait_for_rest(bed: Bed) -> None:
-    """Job files and config.data follow within a second or so of rest."""
-    import time
+def wait_for_rest(bed: Bed) -> None:
+    """Files have followed, here and on the candidates: the daemon has logged nothing for long."""
+    log = bed.paths.daemon_log("master")
+    seen, since = -1, time.monotonic()
 
-    end = time.monotonic() + 3.0  # nothing tells from outside when the last file is written
-    while time.monotonic() < end:
-        time.sleep(0.1)
+    def rests() -> bool:
+        nonlocal seen, since
+        size = log.stat().st_size
+        if size != seen:
+            seen, since = size, time.monotonic()
+        return time.monotonic() - since > REST_S
+
+    wait_until(rests, "the master daemon rests")
 
 
 def _read(trace: Path, below: str) -> tuple[int, int]:

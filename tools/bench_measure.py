@@ -23,7 +23,7 @@ from bench_cluster import (
     tag_job,
     trivial_job,
 )
-from bench_count import count
+from bench_count import count, wait_for_rest
 from bench_figures import Values
 from bench_machine import median, peak_mib, timed
 from bench_synthesise import NODES_PER_INSTANCE, instance_name
@@ -162,6 +162,8 @@ def counts(bed: Bed, extent: Extent, found: Found) -> None:
     bed.stop_master()
     bed.start_master("--debug")
     with bed.client() as client:
+        bed.job_s(client, trivial_job())
+        wait_for_rest(bed)  # a new master brings the candidates all job files
         trivial = count(bed, extent.jobs, lambda: bed.jobs_s(client, [trivial_job()] * extent.jobs))
         single = count(bed, 50, lambda: [bed.job_s(client, trivial_job()) for _ in range(50)])
         tags = [tag_job(instance_name(1 + n % SMALL_INSTANCES), f"counted-{n}") for n in range(100)]
