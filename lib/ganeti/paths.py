@@ -9,6 +9,14 @@ from pathlib import Path
 
 from ganeti.build import DATADIR, LIBDIR, LOCALSTATEDIR, SYSCONFDIR
 
+OS_SEARCH = (
+    "/srv/ganeti/os",
+    "/usr/local/lib/ganeti/os",
+    LIBDIR + "/os",
+    DATADIR + "/ganeti/os",
+)
+"""Where a node looks for OS definitions."""
+
 ROOT_VARIABLE = "GANETI_ROOTDIR"
 HOSTNAME_VARIABLE = "GANETI_HOSTNAME"
 
@@ -93,13 +101,7 @@ class Paths:
 
     @property
     def os_search(self) -> list[Path]:
-        places = [
-            "/srv/ganeti/os",
-            "/usr/local/lib/ganeti/os",
-            LIBDIR + "/os",
-            DATADIR + "/ganeti/os",
-        ]
-        return [self.below(place) for place in places]
+        return [self.below(place) for place in OS_SEARCH]
 
     @property
     def allocator_search(self) -> list[Path]:

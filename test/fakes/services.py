@@ -312,6 +312,7 @@ class FakeServices:
 
     job_id = 7
     owner = "7"
+    is_degraded = False
 
     def __init__(self, config: Snapshot, root: Path) -> None:
         self.config = config

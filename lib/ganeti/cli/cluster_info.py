@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ganeti.build import LIBDIR
 from ganeti.cli.info import Fields
 from ganeti.cli.text import moment, roman
+from ganeti.paths import OS_SEARCH
 from ganeti.serializer import Json
 
 Data = Mapping[str, Json]
 
-OS_SEARCH = ("/srv/ganeti/os", "/usr/local/lib/ganeti/os", f"{LIBDIR}/os", "/usr/share/ganeti/os")
 MICROSECONDS = 1_000_000
 
 

@@ -33,6 +33,11 @@ R = TypeVar("R")
 WARNING = " - WARNING: "
 INFO = " - INFO: "
 
+DEGRADED = (
+    "the configuration is not on a majority of the master candidates; if this node is lost now, the"
+    " newest changes are lost: bring the candidates back, gnt-node list shows them"
+)
+
 
 class NodeCalls(Protocol):
     """Calls to nodes, as a worker makes them: they block."""
@@ -88,6 +93,10 @@ class Services(Protocol):
 
     @property
     def undo(self) -> Undo: ...
+
+    @property
+    def is_degraded(self) -> bool:
+        """Changes of the configuration are not on a majority of the master candidates."""
 
     def snapshot(self) -> Snapshot:
         """The newest durable configuration."""

@@ -8,7 +8,7 @@ from ganeti.config.check import check_document
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import GenericError, X509CertError
 from ganeti.locking.names import SHARED
-from ganeti.logic.base import Held, LockRequest, QueryUnit
+from ganeti.logic.base import DEGRADED, Held, LockRequest, QueryUnit
 from ganeti.logic.registry import implements
 from ganeti.logic.verify_report import Finding, Reporter
 from ganeti.model.inherit import cluster_hvparams, fill_hvparams
@@ -35,6 +35,8 @@ class ClusterVerifyConfig(QueryUnit[OpClusterVerifyConfig]):
         report.step("Verifying cluster config")
         for problem in check_document(config):
             report.tell(Finding("ECLUSTERCFG", "", problem))
+        if self.services.is_degraded:
+            report.tell(Finding("ECLUSTERCFG", "", DEGRADED, is_warning=True))
         report.step("Verifying cluster certificate files")
         for finding in certificate_findings(self.services.paths, self.services.now()):
             report.tell(finding)

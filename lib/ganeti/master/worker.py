@@ -15,7 +15,7 @@ from ganeti.errors import JobCanceled
 from ganeti.jobs.queue import OpRun
 from ganeti.jobs.undo import Step
 from ganeti.locking.request import LockRequest
-from ganeti.logic.base import LogicalUnit, Services, step_arguments
+from ganeti.logic.base import DEGRADED, WARNING, LogicalUnit, Services, step_arguments
 from ganeti.logic.config_steps import run_config_step
 from ganeti.master.bridge import Bridge
 from ganeti.master.hooks import Hooks
@@ -111,6 +111,7 @@ class OpServices:
     kill: Kill
     rpc: WorkerCalls = field(init=False)
     undo: OpUndo = field(init=False)
+    told_degraded: bool = False
 
     def __post_init__(self) -> None:
         self.rpc = WorkerCalls(self.loop_side, self.kill)
@@ -133,7 +134,15 @@ class OpServices:
 
     def commit(self, transaction: Callable[[Draft], T]) -> T:
         self.kill.check()
-        return self.wait_for(self.loop_side.store.commit(transaction))
+        result = self.wait_for(self.loop_side.store.commit(transaction))
+        if self.is_degraded and not self.told_degraded:
+            self.told_degraded = True
+            self.feedback(f"{WARNING}{DEGRADED}")
+        return result
+
+    @property
+    def is_degraded(self) -> bool:
+        return self.loop_side.store.degraded
 
     def feedback(self, text: str, kind: str = "message") -> None:
         self.loop_side.bridge.tell(self.run.log, kind, text)
