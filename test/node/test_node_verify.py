@@ -130,6 +130,18 @@ def test_what_virtual_nodes_can_not_have_is_not_missed(tmp_path: Path) -> None:
 
 
 def test_ssh_is_asked_without_questions_and_with_the_clusters_key(tmp_path: Path) -> None:
-    argv = verify.ssh_argv(a_node(tmp_path), "node2", "cluster.example.com")
+    argv = verify.host_check_argv(a_node(tmp_path), "node2", "cluster.example.com")
     assert argv[:2] == ["ssh", "-q"] and argv[-2:] == ["root@node2", "hostname --fqdn"]
     assert "-oHostKeyAlias=cluster.example.com" in argv and "-oBatchMode=yes" in argv
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [("", 22), ("node1=22\nnode2=2222\n", 2222), ("node2=x\n", 22), ("node20=5\n", 22)],
+)
+def test_ssh_goes_to_the_port_of_the_node(tmp_path: Path, text: str, port: int) -> None:
+    node = a_node(tmp_path)
+    place = node.paths.ssconf("ssh_ports")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    assert f"-oPort={port}" in verify.host_check_argv(node, "node2", "cluster.example.com")

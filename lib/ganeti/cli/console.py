@@ -9,11 +9,11 @@ import os
 import shlex
 from collections.abc import Mapping
 
-from ganeti.cli.on_nodes import DEFAULT_SSH_PORT, ssh_argv
 from ganeti.cli.run import Run
 from ganeti.constants import EXIT_SUCCESS
 from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.serializer import Json
+from ganeti.utils.ssh_command import DEFAULT_SSH_PORT, ssh_argv
 
 FIRST_DISPLAY_PORT = 5900
 

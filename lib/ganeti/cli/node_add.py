@@ -13,8 +13,7 @@ from ganeti.cli.failure import Refused
 from ganeti.cli.run import Run
 from ganeti.errors import Code, OpPrereqError, ResolverError
 from ganeti.types import IpFamily
-
-DEFAULT_SSH_PORT = 22
+from ganeti.utils.ssh_command import DEFAULT_SSH_PORT
 
 
 def add_node(run: Run, join: Callable[..., None] | None = None) -> None:

@@ -13,10 +13,9 @@ from ganeti.cli.run import Run
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.errors import Code, OpPrereqError
 from ganeti.serializer import Json
+from ganeti.utils.ssh_command import DEFAULT_SSH_PORT, ssh_argv
 
 LINE = "-" * 48
-DEFAULT_SSH_PORT = 22
-CONNECT_TIMEOUT_S = 10
 
 
 Execute = Callable[[Sequence[str]], tuple[str, int]]
@@ -108,20 +107,3 @@ def online_nodes(run: Run, *, secondary: bool) -> list[Node]:
         for name, offline, _, sip, port in rows
         if not offline
     ]
-
-
-def ssh_argv(program: str, port: int, cluster_name: str, known_hosts: str) -> list[str]:
-    """ssh or scp with the cluster's host key and no questions."""
-    settings = [
-        "EscapeChar=none",
-        "HashKnownHosts=no",
-        f"GlobalKnownHostsFile={known_hosts}",
-        "UserKnownHostsFile=/dev/null",
-        "CheckHostIp=no",
-        f"ConnectTimeout={CONNECT_TIMEOUT_S}",
-        f"HostKeyAlias={cluster_name}",
-        "BatchMode=yes",
-        "StrictHostKeyChecking=yes",
-        f"Port={port}",
-    ]
-    return [program, "-q", *(f"-o{setting}" for setting in settings)]

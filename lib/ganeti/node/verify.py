@@ -20,6 +20,7 @@ from ganeti.rpc.base import SERVED, Call, P, R, serves
 from ganeti.serializer import Json, encode
 from ganeti.storage import whitelist
 from ganeti.utils import net
+from ganeti.utils.ssh_command import DEFAULT_SSH_PORT, ssh_argv
 from ganeti.version import CONFIG_VERSION, RELEASE
 
 CONNECT_S = 5.0
@@ -197,7 +198,7 @@ def check_nodelist(node: NodeContext, argument: Json, question: Question) -> dic
 
 
 def _ssh_problem(node: NodeContext, name: str, cluster_name: str) -> str | None:
-    result = node.run(ssh_argv(node, name, cluster_name), timeout_s=SSH_S)
+    result = node.run(host_check_argv(node, name, cluster_name), timeout_s=SSH_S)
     if not result.ok:
         return f"ssh: {result.reason}: {result.last_lines(1) or 'no output'}"
     said = result.stdout.strip()
@@ -206,21 +207,19 @@ def _ssh_problem(node: NodeContext, name: str, cluster_name: str) -> str | None:
     return f"hostname mismatch: it calls itself {said!r}" if "." in said else "hostname not FQDN"
 
 
-def ssh_argv(node: NodeContext, name: str, cluster_name: str) -> list[str]:
-    """ssh(1); options of facts/node-behaviour.md §13."""
-    options = {
-        "EscapeChar": "none",
-        "HashKnownHosts": "no",
-        "GlobalKnownHostsFile": str(node.paths.known_hosts),
-        "UserKnownHostsFile": "/dev/null",
-        "CheckHostIp": "no",
-        "ConnectTimeout": "10",
-        "HostKeyAlias": cluster_name,
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-    }
-    words = [f"-o{key}={value}" for key, value in options.items()]
-    return ["ssh", "-q", *words, f"root@{name}", "hostname --fqdn"]
+def host_check_argv(node: NodeContext, name: str, cluster_name: str) -> list[str]:
+    """Ask the node for its own name, at the port where its sshd listens."""
+    argv = ssh_argv("ssh", ssh_port(node, name), cluster_name, str(node.paths.known_hosts))
+    return [*argv, f"root@{name}", "hostname --fqdn"]
+
+
+def ssh_port(node: NodeContext, name: str) -> int:
+    """What ssconf says, lines of `name=port`; 22 where it says nothing."""
+    ports = dict(
+        line.split("=", 1) for line in node.ssconf("ssh_ports").splitlines() if "=" in line
+    )
+    text = ports.get(name, "")
+    return int(text) if text.isdigit() else DEFAULT_SSH_PORT
 
 
 def check_master_ip(node: NodeContext, argument: Json, _: Question) -> bool | None:
