@@ -8,7 +8,7 @@ from ganeti.cli import options
 from ganeti.cli.app import Argument, Program, many, one
 from ganeti.cli.failure import Refused
 from ganeti.cli.lists import print_page
-from ganeti.cli.options_cluster import INITIALISING
+from ganeti.cli.options_cluster import INITIALISING, MODIFYING
 from ganeti.cli.run import Run
 from ganeti.cli.tags import add_tag_commands
 from ganeti.cli.values import read_duration
@@ -46,6 +46,7 @@ REPLICATION_NETWORK = options.switch(
     help="use the nodes' secondary addresses",
 )
 REDIST_YES_DO_IT = options.switch("--yes-do-it", dest="yes_do_it", help="has no effect")
+CONFIRM = options.switch("--yes", dest="confirm", help="skip the question")
 VERIFY_CODES = tuple(
     "ECLUSTERCERT ECLUSTERCFG ECLUSTERCLIENTCERT ECLUSTERDANGLINGINST ECLUSTERDANGLINGNODES"
     " ECLUSTERFILECHECK EEXTAGS EGROUPDIFFERENTPVSIZE EINSTANCEBADNODE EINSTANCEDOWN"
@@ -276,6 +277,69 @@ def copyfile(run: Run) -> int:
     from ganeti.cli.on_nodes import copy_everywhere
 
     return copy_everywhere(run)
+
+
+@PROGRAM.command("modify", options=MODIFYING)
+def modify(run: Run) -> int | None:
+    """Change parameters of the cluster; the value `default` brings back that of the software."""
+    from ganeti.cli.cluster_modify import modify_cluster
+
+    return modify_cluster(run)
+
+
+@PROGRAM.command("rename", args=one("host"), options=[options.FORCE, options.DRY_RUN])
+def rename(run: Run) -> None:
+    """Give the cluster another name, and with it another address."""
+    from ganeti.opcodes.cluster import OpClusterRename
+
+    (name,) = run.names
+    (old,) = run.master.call("QueryConfigValues", ["cluster_name"])
+    question = (
+        f"Cluster {old} becomes {name}, and the master address changes with it; a connection that"
+        " uses that address is cut. Rename it?"
+    )
+    run.require(run.options.force, question)
+    result = run.submit(OpClusterRename(name=name))
+    if result:
+        run.out(f"Cluster renamed from '{old}' to '{result}'")
+
+
+@PROGRAM.command("activate-master-ip")
+def activate_master_ip(run: Run) -> None:
+    """Put the master's address up on the master node."""
+    from ganeti.opcodes.cluster import OpClusterActivateMasterIp
+
+    run.submit(OpClusterActivateMasterIp())
+
+
+@PROGRAM.command("deactivate-master-ip", options=[CONFIRM])
+def deactivate_master_ip(run: Run) -> None:
+    """Take the master's address down on the master node."""
+    from ganeti.opcodes.cluster import OpClusterDeactivateMasterIp
+
+    question = "Connections to the master's address are cut, and RAPI is gone. Take it down?"
+    run.require(run.options.confirm, question)
+    run.submit(OpClusterDeactivateMasterIp())
+
+
+@PROGRAM.command(
+    "repair-disk-sizes", args=many("instance"), options=[options.DRY_RUN, options.PRIORITY]
+)
+def repair_disk_sizes(run: Run) -> None:
+    """Record the sizes that disks really have; of all instances, or of the named ones."""
+    from ganeti.opcodes.cluster import OpClusterRepairDiskSizes
+
+    run.submit(OpClusterRepairDiskSizes(instances=run.names))
+
+
+@PROGRAM.command("show-ispecs-cmd")
+def show_ispecs(run: Run) -> None:
+    """Print the command that would make a cluster with the same instance policy."""
+    from ganeti.cli.ipolicy_command import policy_options
+
+    found = run.master.call("QueryClusterInfo")
+    words = policy_options(found["ipolicy"], with_std=True)
+    run.out(" ".join(["gnt-cluster", "init", *words, found["name"]]))
 
 
 add_tag_commands(PROGRAM, TagKind.CLUSTER)

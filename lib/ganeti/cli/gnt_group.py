@@ -134,7 +134,7 @@ def _given(wanted: Any) -> dict[str, Any]:
     """Parameters of the opcode from the options; what was not said is empty."""
     from ganeti.cli.changes import by_type_and_name
     from ganeti.cli.cluster_init import by_ident
-    from ganeti.cli.group_policy import policy_of_group
+    from ganeti.cli.group_policy import policy_of_options
 
     return {
         "alloc_policy": wanted.alloc_policy,
@@ -142,7 +142,7 @@ def _given(wanted: Any) -> dict[str, Any]:
         "diskparams": by_ident(wanted.diskparams, "-D"),
         "hv_state": by_ident(wanted.hv_state, "--hypervisor-state"),
         "disk_state": by_type_and_name(wanted.disk_state),
-        "ipolicy": policy_of_group(wanted),
+        "ipolicy": policy_of_options(wanted),
     }
 
 

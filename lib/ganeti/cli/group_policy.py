@@ -1,4 +1,8 @@
-"""The instance policy of a group from its options: the word `default` unsets a part."""
+"""The instance policy from the options of commands that have not all of them.
+
+Groups and gnt-cluster modify have no --specs-*, groups no standard sizes. In a group's policy the
+word `default` unsets a part.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +14,19 @@ from ganeti.serializer import Json
 DEFAULT = "default"
 
 
-class _WithoutStandard:
-    """The options of a group in the form of a cluster's, which has more."""
-
-    ipolicy_std_specs = None
-    ispecs_mem_size = ispecs_cpu_count = ispecs_nic_count = None
-    ispecs_disk_count = ispecs_disk_size = None
+class _Lenient:
+    """Options, of which those that the command does not have were not given."""
 
     def __init__(self, wanted: Any) -> None:
-        self.ipolicy_bounds_specs = wanted.ipolicy_bounds_specs
-        self.ipolicy_disk_templates = wanted.ipolicy_disk_templates
-        self.ipolicy_vcpu_ratio = wanted.ipolicy_vcpu_ratio
-        self.ipolicy_spindle_ratio = wanted.ipolicy_spindle_ratio
+        self._wanted = wanted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wanted, name, None)
 
 
-def policy_of_group(wanted: Any) -> dict[str, Json]:
+def policy_of_options(wanted: Any) -> dict[str, Json]:
     """What the options say; empty when they say nothing."""
-    made = policy_of(_WithoutStandard(wanted))
+    made = policy_of(_Lenient(wanted))
     if made.get("disk-templates") == [DEFAULT]:
         made["disk-templates"] = DEFAULT
     return made

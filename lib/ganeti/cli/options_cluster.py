@@ -1,14 +1,18 @@
-"""Options of gnt-cluster init; most are also those of modify. Source: facts/cli.json."""
+"""Options of gnt-cluster init and modify. Source: facts/cli.json."""
 
 from __future__ import annotations
 
 from ganeti.cli.options import (
     BACKEND,
     DISK_STATE,
+    DRY_RUN,
+    FORCE,
     HYPERVISOR_STATE,
     HYPERVISORS_PARAMETERS,
     NODE_PARAMETERS,
+    PRIORITY,
     SECONDARY_IP,
+    SUBMITTING,
     Option,
     switch,
     value,
@@ -238,4 +242,91 @@ INITIALISING = (
     SSH_KEY_TYPE,
     *POLICY,
     *SPLIT_POLICY,
+)
+
+# Of modify only.
+MAX_RUNNING_JOBS = value(
+    "--max-running-jobs", dest="max_running_jobs", kind="int", help="so many jobs run at once"
+)
+MAX_TRACKED_JOBS = value(
+    "--max-tracked-jobs",
+    dest="max_tracked_jobs",
+    kind="int",
+    help="so many running jobs are watched for changes",
+)
+COMMUNICATION_NETWORK = value(
+    "--instance-communication-network",
+    dest="instance_communication_network",
+    help="network between instances and their nodes; an empty name: none",
+)
+ADD_UIDS = value("--add-uids", dest="add_uids", help="ranges to add to the pool of user ids")
+REMOVE_UIDS = value(
+    "--remove-uids", dest="remove_uids", help="ranges to take out of the pool of user ids"
+)
+RESERVED_LVS = value(
+    "--reserved-lvs",
+    dest="reserved_lvs",
+    help="regular expressions of volumes that are not ours, separated by commas; empty: none",
+)
+MODIFY_ETC_HOSTS = value(
+    "--modify-etc-hosts",
+    dest="modify_etc_hosts",
+    kind="bool",
+    metavar=YES_NO,
+    help="keep the nodes in /etc/hosts",
+)
+DATA_COLLECTORS = _keyval(
+    "--enabled-data-collectors", "enabled_data_collectors", "NAME=yes|no,... for data collectors"
+)
+COLLECTOR_INTERVAL = _keyval(
+    "--data-collector-interval", "data_collector_interval", "NAME=SECONDS,... for data collectors"
+)
+NO_LVM = switch(
+    "--no-lvm-storage", dest="lvm_storage", default=True, help="no LVM; the same as --vg-name ''"
+)
+
+MODIFYING = (
+    FORCE,
+    BACKEND,
+    CANDIDATE_POOL_SIZE,
+    MAX_RUNNING_JOBS,
+    MAX_TRACKED_JOBS,
+    INSTALL_IMAGE,
+    COMMUNICATION_NETWORK,
+    ENABLED_HYPERVISORS,
+    HYPERVISORS_PARAMETERS,
+    MAC_PREFIX,
+    MASTER_NETDEV,
+    MASTER_NETMASK,
+    NIC_PARAMETERS,
+    VG_NAME,
+    NODE_HEALTH,
+    UID_POOL,
+    ADD_UIDS,
+    REMOVE_UIDS,
+    DRBD_HELPER,
+    DEFAULT_IALLOCATOR,
+    DEFAULT_IALLOCATOR_PARAMS,
+    RESERVED_LVS,
+    DRY_RUN,
+    PRIORITY,
+    WIPE_DISKS,
+    NODE_PARAMETERS,
+    EXTERNAL_MASTER_IP_SCRIPT,
+    DISK_PARAMETERS,
+    HYPERVISOR_STATE,
+    DISK_STATE,
+    *SUBMITTING,
+    ENABLED_DISK_TEMPLATES,
+    POLICY_STD,
+    MODIFY_ETC_HOSTS,
+    USER_SHUTDOWN,
+    *POLICY,
+    FILE_STORAGE_DIR,
+    SHARED_FILE_STORAGE_DIR,
+    ZEROING_IMAGE,
+    COMPRESSION_TOOLS,
+    DATA_COLLECTORS,
+    COLLECTOR_INTERVAL,
+    NO_LVM,
 )

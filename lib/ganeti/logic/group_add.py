@@ -6,7 +6,8 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.logic import param_changes as changes
-from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit
+from ganeti.logic.base import GeneratedJobs, Held, HookEnv, LockRequest, LogicalUnit
+from ganeti.logic.communication import connections
 from ganeti.logic.registry import implements
 from ganeti.model.base import EMPTY
 from ganeti.model.group import NodeGroup
@@ -56,6 +57,11 @@ class GroupAdd(LogicalUnit[OpGroupAdd, NodeGroup]):
         master = [config.cluster.master_node]
         return HookEnv("group-add", "GROUP", {"GROUP_NAME": plan.name}, master, master)
 
-    def execute(self, plan: NodeGroup) -> Json:
-        self.commit(lambda draft: draft.add(plan))
-        return None
+    def execute(self, plan: NodeGroup) -> Json | GeneratedJobs:
+        """A communication network is connected to the group by a job of its own."""
+        group = self.commit(lambda draft: draft.add(plan))
+        config = self.services.snapshot()
+        name = config.cluster.instance_communication_network
+        if not name or config.find_network(name) is None:
+            return None
+        return GeneratedJobs([connections(name, [group])])

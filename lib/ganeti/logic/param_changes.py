@@ -26,9 +26,14 @@ Params = Mapping[str, Json]
 ByName = Mapping[str, Params]
 
 
+def resets(given: Params) -> dict[str, Json]:
+    """The request with the word `default` where it has null (`-key` on the command line)."""
+    return {name: DEFAULT_WORD if value is None else value for name, value in given.items()}
+
+
 def changed_ndparams(own: Params, given: Params, *, of_a_node: bool = False) -> dict[str, Json]:
     """Node parameters of a group or a node after a request; `default` drops one."""
-    typed = check_params(ND_PARAMS, given, allow_default=True)
+    typed = check_params(ND_PARAMS, resets(given), allow_default=True)
     for name in typed:
         if of_a_node and ND_PARAMS[name].cluster_only:
             raise OpPrereqError(
@@ -43,7 +48,7 @@ def changed_diskparams(own: ByName, given: Mapping[DiskTemplate, Params]) -> dic
     """Disk parameters of a group by template after a request."""
     made: dict[str, Params] = dict(own)
     for template, values in given.items():
-        typed = check_params(DISK_PARAMS[template], values, allow_default=True)
+        typed = check_params(DISK_PARAMS[template], resets(values), allow_default=True)
         left = update_params(own.get(template, EMPTY), typed)
         made[template.value] = left
         if not left:
