@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fakes.services import FakeCalls, FakeServices, Place, Ran, a_cluster, run_unit
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import GenericError, OpExecError
-from ganeti.logic.base import HookEnv, LogicalUnit
+from ganeti.logic.base import GeneratedJobs, HookEnv, LogicalUnit
+from ganeti.logic.registry import unit_for
 from ganeti.model.disk import Disk
+from ganeti.model.node import Node
 from ganeti.model.report import Dimensions, LvInfo, NodeVolume
 from ganeti.opcodes.base import Opcode
+from ganeti.rpc.base import Call, Outcome
 from ganeti.serializer import Json
 from ganeti.version import CONFIG_VERSION
 
@@ -33,6 +36,11 @@ class AdminCalls(FakeCalls):
     volumes: dict[str, LvInfo] = field(default_factory=dict)
     sizes: dict[str, Dimensions] = field(default_factory=dict)  # by disk uuid
     volume_groups: dict[str, int] = field(default_factory=dict)
+
+    def _answer(self, node: Node, call: Call[Any, Any], args: tuple[Any, ...]) -> Outcome[Any]:
+        """As nodes do: some calls go to offline nodes, too."""
+        asked = replace(node, offline=node.offline and not call.offline_too)
+        return super()._answer(asked, call, args)
 
     def version(self, place: Place) -> int:
         return CONFIG_VERSION
@@ -113,6 +121,14 @@ class AdminServices(FakeServices):
 
     def run(self, op: Opcode) -> Ran:
         return run_unit(self, op)
+
+    def jobs(self, op: Opcode) -> list[list[Json]]:
+        """The jobs that the opcode has made, in their JSON form."""
+        unit = unit_for(op.OP_ID)(op, self)
+        unit.arguments()
+        result = unit.execute(unit.check(self.config))
+        assert isinstance(result, GeneratedJobs)
+        return [[one.to_json() for one in job] for job in result.jobs]
 
     def refused(self, op: Opcode) -> tuple[str, Any]:
         """Class and code of the error in which it ends; nothing is changed."""

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 from fakes.admin_services import AdminServices, own_variables, same_hook
-from fakes.configs import a_snapshot
+from fakes.configs import a_network, a_snapshot
 from fakes.services import contents
 from ganeti.errors import Code
 from ganeti.locking.names import EXCLUSIVE
-from ganeti.logic.base import GeneratedJobs
-from ganeti.logic.registry import unit_for
 from ganeti.model.inherit import fill_ipolicy
 from ganeti.opcodes.group import (
     OpGroupAdd,
@@ -220,21 +218,12 @@ def test_hooks_have_the_recorded_variables(services: AdminServices, samples: Pat
 
 
 def test_a_new_group_gets_the_communication_network(services: AdminServices) -> None:
-    from fakes.configs import a_network
-
     network = a_network(1, name="comm")
-    cluster = services.config.cluster
     services.change(lambda draft: draft.add(network))
     services.change(
         lambda draft: draft.update_cluster(
             replace(draft.snapshot.cluster, instance_communication_network="comm")
         )
     )
-    assert cluster.instance_communication_network == ""
-    op = OpGroupAdd(group_name="rack2")
-    unit = unit_for(op.OP_ID)(op, services)
-    unit.arguments()
-    result = unit.execute(unit.check(services.config))
-    assert isinstance(result, GeneratedJobs)
-    ((connect,),) = result.jobs
-    assert connect.to_json()["group_name"] == group(services, "rack2").uuid
+    ((connect,),) = services.jobs(OpGroupAdd(group_name="rack2"))
+    assert connect["group_name"] == group(services, "rack2").uuid

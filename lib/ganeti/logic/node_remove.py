@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ganeti.config.snapshot import Snapshot
-from ganeti.config.transaction import Draft
 from ganeti.errors import Code, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.logic import ask
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit
-from ganeti.logic.candidates import fill_pool
 from ganeti.logic.registry import implements
+from ganeti.logic.roles import change_roles
 from ganeti.model.node import Node
 from ganeti.opcodes.node import OpNodeRemove
 from ganeti.rpc import calls
@@ -52,16 +49,7 @@ class NodeRemove(LogicalUnit[OpNodeRemove, Node]):
     def execute(self, plan: Node) -> Json:
         self.services.run_post_hooks(self, plan, [plan.uuid])
 
-        def remove(draft: Draft) -> list[Node]:
-            promoted = fill_pool(draft, without=[plan.uuid])
-            draft.remove(plan)
-            cluster = draft.snapshot.cluster
-            certs = {u: c for u, c in cluster.candidate_certs.items() if u != plan.uuid}
-            draft.update_cluster(replace(cluster, candidate_certs=certs))
-            return promoted
-
-        for promoted in self.commit(remove):
-            self.info(f"node {promoted.name} was promoted to master candidate")
+        change_roles(self.services, lambda draft: draft.remove(plan))
         config = self.services.snapshot()
         outcome = self.rpc.ask(plan, calls.node_leave_cluster, config.cluster.modify_ssh_setup)
         if not outcome.ok and not outcome.offline:
