@@ -150,13 +150,17 @@ def join_node(
 
 
 def _join_document(paths: Paths, key_type: str, key_bits: int) -> Json:
-    """Input of `prepare-node-join`; host keys of a node are its own, root's key may log in."""
+    """Input of `prepare-node-join`: all nodes have the same host keys, root's key may log in."""
     server = x509.load_pair(paths.server_pem)
-    public = ssh.make_root_key(paths, key_type, key_bits)
+    root_key = ssh.make_root_key(paths, key_type, key_bits)
     return {
         "cluster_name": read_ssconf(paths)["cluster_name"].strip(),
         "node_daemon_certificate": server.certificate_pem().decode(),
-        "authorized_keys": {"master": [str(public)]},
+        "ssh_host_key": [
+            [kind, ssh.host_key_file(paths, kind).read_text(), f"{public}\n"]
+            for kind, public in ssh.host_keys(paths).items()
+        ],
+        "authorized_keys": {"master": [str(root_key)]},
         "ssh_key_type": key_type,
         "ssh_key_bits": key_bits,
     }

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.errors import Code, FileStoragePathError, GenericError, OpPrereqError
+from ganeti.node.membership import backup_name
 from ganeti.paths import Paths
 from ganeti.serializer import decode, loads
 from ganeti.storage import whitelist
@@ -84,20 +85,28 @@ def prepare_join(paths: Paths, document: JoinDocument) -> None:
             )
     if paths.is_virtual:
         return
-    for kind, private, public in document.ssh_host_key:
-        _write_host_key(paths, kind, private, public)
+    changed = [_write_host_key(paths, *key) for key in document.ssh_host_key]
+    if any(changed):
+        ssh.reload_server(paths)
     ssh.make_root_key(paths, document.ssh_key_type, document.ssh_key_bits)
     keys = [key for keys in document.authorized_keys.values() for key in keys]
     ssh.authorize(paths, [ssh.PublicKey.parse(key, "authorized_keys") for key in keys])
 
 
-def _write_host_key(paths: Paths, kind: str, private: str, public: str) -> None:
+def _write_host_key(paths: Paths, kind: str, private: str, public: str) -> bool:
+    """This machine has the host key; the one that it had stays as a backup. Whether it is new."""
     if kind not in ssh.HOST_KEY_TYPES:
         raise OpPrereqError(f"unknown type {kind!r} of an SSH host key", Code.INVAL)
     disk = LocalDisk()
-    place = paths.below(f"/etc/ssh/ssh_host_{kind}_key")
+    place = ssh.host_key_file(paths, kind)
+    old = disk.read(place) if disk.exists(place) else None
+    if old == private.encode():
+        return False
+    if old is not None:
+        disk.replace(backup_name(place, time.time()), old, mode=0o600)
     disk.replace(place, private.encode(), mode=0o600)
     disk.replace(place.with_suffix(".pub"), public.encode(), mode=0o644)
+    return True
 
 
 def set_up_daemon(paths: Paths, document: SetupDocument) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ HOST_KEY_TYPES = ("rsa", "ecdsa", "ed25519", "dsa")
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 120.0
 KEYGEN_TIMEOUT_S = 60.0
+RELOAD_TIMEOUT_S = 30.0
+SSHD_PID_FILE = "/run/sshd.pid"
+SYSTEMD_MARK = "/run/systemd/system"  # see sd_booted(3)
 MOST_OUTPUT_BYTES = 1 << 20
 
 AskPassword = Callable[[str], str | None]
@@ -49,14 +53,36 @@ class PublicKey:
         return " ".join(part for part in (self.kind, self.data, self.comment) if part)
 
 
+def host_key_file(paths: Paths, kind: str) -> Path:
+    """The private host key of that type; the public one has `.pub` at its end."""
+    return paths.below(f"/etc/ssh/ssh_host_{kind}_key")
+
+
 def host_keys(paths: Paths) -> dict[str, PublicKey]:
     """The public host keys of this node, by type."""
     found = {}
     for kind in HOST_KEY_TYPES:
-        path = paths.below(f"/etc/ssh/ssh_host_{kind}_key.pub")
+        path = host_key_file(paths, kind).with_suffix(".pub")
         if path.exists():
             found[kind] = PublicKey.parse(path.read_text(), str(path))
     return found
+
+
+def reload_server(paths: Paths) -> None:
+    """The SSH server reads its keys again; sessions go on. CommandError when it can't be told.
+
+    sshd(8) does so at HUP, which is also what its unit sends.
+    """
+    try:
+        pid = int(paths.below(SSHD_PID_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        if paths.below(SYSTEMD_MARK).is_dir():
+            run(["systemctl", "reload", "ssh.service"], timeout_s=RELOAD_TIMEOUT_S).check()
+        return  # it is not running, or is started for each connection
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return
 
 
 def prepare_master(paths: Paths, cluster_name: str, manage_keys: bool) -> str:
