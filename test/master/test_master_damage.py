@@ -11,9 +11,22 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes.small_cluster import ENDED, Client, SmallCluster, add_tags, create, delay, node_name
+from fakes.small_cluster import (
+    ENDED,
+    Client,
+    SmallCluster,
+    add_tags,
+    create,
+    delay,
+    node_name,
+    on_instance,
+)
 from ganeti.errors import ConfigurationError, GenericError, ParseError
 from ganeti.paths import Paths
+from ganeti.types import AdminState
+
+FULL = bool(os.environ.get("GANETI_FULL_SWEEP"))
+ROUNDS = range(1, 21) if FULL else range(1, 8, 2)
 
 
 @pytest.fixture
@@ -166,7 +179,7 @@ def test_a_full_disk_is_told_and_overcome(cluster: SmallCluster) -> None:
     async def sweep(client: Client) -> None:
         disk = cluster.master_machine.disk
         numbers: set[int] = set()
-        for nth in range(1, 13):
+        for nth in ROUNDS:
             disk.full_from = disk.operations + nth
             disk.full_until = disk.full_from + 2
             tag = f"try-{nth}"
@@ -191,7 +204,7 @@ def test_a_full_disk_is_told_and_overcome(cluster: SmallCluster) -> None:
 
     async def look(client: Client) -> None:
         tags = set(client.master.store.snapshot.cluster.tags)
-        assert {f"after-{nth}" for nth in range(1, 13)} <= tags
+        assert {f"after-{nth}" for nth in ROUNDS} <= tags
         assert all(job.status.value in ENDED for job in client.master.queue.jobs.values())
 
     live(cluster, look)
@@ -200,7 +213,7 @@ def test_a_full_disk_is_told_and_overcome(cluster: SmallCluster) -> None:
 def test_a_full_disk_during_a_creation_leaves_no_half_made_instance(cluster: SmallCluster) -> None:
     async def sweep(client: Client) -> None:
         disk = cluster.master_machine.disk
-        for nth in range(1, 24, 2):
+        for nth in range(1, 24, 1 if FULL else 4):
             disk.full_from = disk.operations + 3 + nth
             disk.full_until = disk.full_from
             name = f"web{nth}.example.com"
@@ -268,7 +281,6 @@ def test_a_node_that_loses_power_while_an_instance_is_made_leaves_nothing(
             "file_storage_dir_create",
             "blockdev_create",
             "instance_os_add",
-            "instance_start",
         )
         for number, call in enumerate(calls):
             name = f"dark{number}.example.com"
@@ -282,6 +294,25 @@ def test_a_node_that_loses_power_while_an_instance_is_made_leaves_nothing(
             assert not [path for path in storage.rglob("*") if path.is_file()], call
         assert client.master.store.reservations.owners == frozenset()
         assert client.master.locks.describe() == []
+
+    live(cluster, act)
+
+
+def test_an_instance_that_does_not_start_is_whole_and_marked_up(cluster: SmallCluster) -> None:
+    async def act(client: Client) -> None:
+        machine = cluster.machines[node_name(2)]
+        cluster.transport.fail[machine.name, "instance_start"] = "no room"
+        assert await client.run(create("tired.example.com")) == "error"
+        cluster.transport.fail.clear()
+        config = client.master.store.snapshot
+        instance = config.find_instance("tired.example.com")
+        assert instance is not None
+        assert instance.admin_state is AdminState.UP
+        for disk in config.disks_of(instance):
+            assert machine.paths.below(str(disk.logical_id[1])).is_file()
+        startup = on_instance("OP_INSTANCE_STARTUP", "tired.example.com")
+        assert await client.run(startup) == "success"
+        assert guests(machine.paths) == ["tired.example.com"]
 
     live(cluster, act)
 

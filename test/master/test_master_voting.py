@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.small_cluster import SmallCluster, add_tags, node_name
+from fakes.small_cluster import QUICK, SmallCluster, add_tags, node_name
 from ganeti.errors import ConfigurationError
 from ganeti.master import daemon, voting
 from ganeti.master.daemon import NotMaster
 from ganeti.master.voting import Verdict
+from ganeti.rpc.follow import ReplicationSettings
 
 ME = "node1"
 
@@ -95,7 +97,10 @@ def test_without_voting_a_lone_master_works_degraded(tmp_path: Path) -> None:
         cluster.machines[node_name(number)].up = False
 
     async def start() -> str:
-        async with cluster.master(no_voting=True) as client:
+        quick = ReplicationSettings(deadline_s=0.1, first_retry_s=0.01, stop_s=0.1)
+        async with cluster.master(
+            no_voting=True, limits=replace(QUICK, replication=quick)
+        ) as client:
             status = await client.run(add_tags("alone"))
             assert client.master.store.degraded
             return status

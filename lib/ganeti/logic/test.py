@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ganeti.config.snapshot import Snapshot
+from ganeti.errors import Code, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.logic import ask
 from ganeti.logic.base import Held, LockRequest, LogicalUnit
@@ -25,6 +26,10 @@ class DelayPlan:
 @implements(OpTestDelay)
 class TestDelay(LogicalUnit[OpTestDelay, DelayPlan]):
     """Sleep on the master, then on nodes; once, or as often as asked for."""
+
+    def arguments(self) -> None:
+        if self.op.duration < 0:
+            raise OpPrereqError(f"a delay can't last {self.op.duration:g} seconds", Code.INVAL)
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
         if self.op.no_locks:
