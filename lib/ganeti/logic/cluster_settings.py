@@ -236,7 +236,9 @@ def _volume_group(
                 f"instance {user} has disks on LVM, so the volume group stays", Code.INVAL
             )
         cluster = replace(cluster, volume_group_name=op.vg_name or None)
-    if LVM & set(cluster.enabled_disk_templates) and not cluster.volume_group_name:
+    touched = op.vg_name is not None or op.enabled_disk_templates is not None
+    needed = touched and LVM & set(cluster.enabled_disk_templates)
+    if needed and not cluster.volume_group_name:
         raise OpPrereqError(
             "disk templates on LVM are enabled and there is no volume group",
             Code.INVAL,
@@ -270,7 +272,9 @@ def _directories(cluster: Cluster, op: OpClusterSetParams) -> Cluster:
                     Code.INVAL,
                 )
             cluster = replace(cluster, **{name: given})
-        if template in cluster.enabled_disk_templates and not getattr(cluster, name):
+        touched = given is not None or op.enabled_disk_templates is not None
+        needed = touched and template in cluster.enabled_disk_templates
+        if needed and not getattr(cluster, name):
             raise OpPrereqError(
                 f"disk template {template} is enabled and has no directory", Code.INVAL
             )
