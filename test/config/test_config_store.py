@@ -480,10 +480,12 @@ def test_a_new_master_has_every_change_that_was_not_made_degraded(seed: int) -> 
             now=lambda: NOW,
             random=random.Random(seed),
             offload=store._offload,
+            hostname="node2",
         )
         if not successor.disk.exists(successor.paths.config_data):
             return
-        await after.start(takeover=True)
+        await after.recover(majority=True)
+        await after.start()
         assert promised <= numbers(after.snapshot), seed
         await after.stop()
 

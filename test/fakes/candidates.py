@@ -50,6 +50,11 @@ class Candidate:
         if call == "journal_replace":
             name, generation, offset, data, total, crc = args
             return store.replace(name, generation, offset, data.encode(TEXT), total, crc)
+        if call == "journal_job_files":
+            return store.job_files()
+        if call == "jobqueue_update":
+            self.disk.replace(self.paths.below(args[0]), args[1][1].encode())
+            return None
         if call == "write_ssconf_files":
             self.ssconf = dict(args[0])
             return None

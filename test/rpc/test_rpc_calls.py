@@ -8,6 +8,7 @@ from ganeti.rpc import calls  # noqa: F401
 from ganeti.rpc.base import CALLS, SERVED
 
 OURS = {
+    "journal_job_files",
     "journal_append",
     "journal_state",
     "journal_read",

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import itertools
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from fakes.virtual_time import in_place, run
 from ganeti.errors import ConfigurationError
 from ganeti.paths import Paths
 from ganeti.rpc.base import Target
-from ganeti.rpc.recover import fetch_newest
+from ganeti.rpc.recover import Recovery
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.utils.journal import Generation, read
 
@@ -61,6 +62,16 @@ class Master:
 def records_on(candidate: Candidate) -> list[bytes]:
     data = candidate.file(candidate.paths.queue_journal)
     return list(read(data, candidate.target.name).records) if data else []
+
+
+async def recover(
+    network: FakeNetwork, disk: FaultyDisk, path: Path, others: Sequence[Target]
+) -> str | None:
+    """What a new master does."""
+    recovery = Recovery(
+        name="queue", path=path, rpc=network, disk=disk, offload=in_place, others=others
+    )
+    return await recovery.run(majority=True, longer=True)
 
 
 def test_a_record_is_on_every_candidate_byte_for_byte() -> None:
@@ -325,8 +336,7 @@ def test_what_a_failed_write_left_on_a_candidate_never_wins_over_what_came_later
         assert records_on(asleep)[1:] == [b"refused, and longer than what comes now"]
         assert await master.journal.append(b"two") is True
         asleep.up = True
-        files = (awake.paths.queue_journal,)
-        await fetch_newest(network, "queue", [asleep.target, NOBODY], awake.disk, files, in_place)
+        await recover(network, awake.disk, awake.paths.queue_journal, [asleep.target, NOBODY])
         assert records_on(awake) == [b"one", b"two"]
 
     run(main())
@@ -478,10 +488,9 @@ def test_a_new_master_finds_everything_that_was_durable(seed: int) -> None:
         for one in others:
             one.up = True
         chance.choice(others).up = False  # with the old master two of five are gone
-        files = (successor.paths.queue_journal,)
-        targets = [one.target for one in others]
-        await fetch_newest(network, "queue", targets, successor.disk, files, in_place)
-        found = read(successor.disk.read(files[0]), "here").records
+        path = successor.paths.queue_journal
+        await recover(network, successor.disk, path, [NOBODY, *(one.target for one in others)])
+        found = read(successor.disk.read(path), "here").records
         assert set(durable) <= set(found)
 
     run(main())
@@ -493,9 +502,7 @@ def test_a_new_master_without_majority_does_not_begin() -> None:
         for node in network.candidates.values():
             node.up = False
         with pytest.raises(ConfigurationError, match="only 1 of 3 .* missing: node2, node3"):
-            await fetch_newest(
-                network, "queue", network.targets, a_disk(), (Path("/master/x"),), in_place
-            )
+            await recover(network, a_disk(), Path("/master/x"), network.targets)
 
     run(main())
 

@@ -16,20 +16,26 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ganeti.config.check import check_document
-from ganeti.config.checkpoint import CheckpointSettings, DocumentWriter, Saved, Schedule
+from ganeti.config.checkpoint import (
+    FILE_MODE,
+    CheckpointSettings,
+    DocumentWriter,
+    Saved,
+    Schedule,
+)
 from ganeti.config.distribute import Distributor, FanOutRpc
 from ganeti.config.journal import replay, serial_of, to_record
 from ganeti.config.reserve import Random, Reservations, random_uuid
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
-from ganeti.config.upgrade import open_document
+from ganeti.config.upgrade import Opened, open_document
 from ganeti.errors import ConfigurationError, GenericError
 from ganeti.model.config import ConfigDocument
 from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc.base import Target
 from ganeti.rpc.follow import ReplicationSettings
-from ganeti.rpc.recover import fetch_newest
+from ganeti.rpc.recover import Recovery, read_whole
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.utils.files import Disk, Owner
 from ganeti.utils.offload import Offloader, in_thread
@@ -39,6 +45,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 JOURNAL_NAME = "config"
+DATA_NAME = "config.data"
+ROUNDS = 5  # of looking for a newer copy: each may name other candidates
 
 
 def target_of(node: Node) -> Target:
@@ -65,7 +73,9 @@ class ConfigStore:
     """Lives on one loop; `commit`, `start`, `stop` and `flush` are called there.
 
     `snapshot` is the newest durable configuration, `newest` may hold changes that are on their way.
-    `on_change` is called with every newly durable snapshot, `on_degraded` as in ReplicatedJournal.
+    `on_change` is called with every newly durable snapshot, `on_degraded` and `on_deposed` as in
+    ReplicatedJournal. `hostname`: of this node, whose copy is the local file; without it, that is
+    the master.
     """
 
     snapshot: Snapshot
@@ -79,17 +89,20 @@ class ConfigStore:
         rpc: FanOutRpc,
         now: Callable[[], float],
         random: Random,
+        hostname: str = "",
         owner: Owner | None = None,
         settings: StoreSettings | None = None,
         offload: Offloader = in_thread,
         target_of: Callable[[Node], Target] = target_of,
         on_change: Callable[[Snapshot], None] = lambda snapshot: None,
         on_degraded: Callable[[bool, str], None] = lambda degraded, reason: None,
+        on_deposed: Callable[[str], None] = lambda reason: None,
     ) -> None:
         settings = settings or StoreSettings()
         self.reservations = Reservations(random)
         self.problems: list[str] = []  # of the document as it was loaded
         self._paths = paths
+        self._hostname = hostname
         self._disk = disk
         self._rpc = rpc
         self._now = now
@@ -98,6 +111,7 @@ class ConfigStore:
         self._target_of = target_of
         self._on_change = on_change
         self._checkpoint_settings = settings.checkpoint
+        self._recover_s = settings.replication.deadline_s
         self.distributor = Distributor(
             paths.config_data,
             disk=disk,
@@ -112,10 +126,12 @@ class ConfigStore:
             disk=disk,
             rpc=rpc,
             identity=f"{random.getrandbits(64):016x}",
+            master=hostname,
             owner=owner,
             settings=settings.replication,
             offload=offload,
             on_degraded=on_degraded,
+            on_deposed=on_deposed,
             on_failure=self._forget_failed,
             before_replace=self.distributor.ensure,
         )
@@ -128,7 +144,7 @@ class ConfigStore:
         self._writing = asyncio.Lock()
         self._schedule = Schedule(settings.checkpoint)
         self._keeper: asyncio.Task[None] | None = None
-        self._open = False
+        self._is_open = self._is_loaded = False
 
     @property
     def degraded(self) -> bool:
@@ -145,32 +161,60 @@ class ConfigStore:
         kept), ConfigVersionMismatch, or OSError.
         """
         self.snapshot = self.newest = Snapshot.of(await self._load())
+        self._is_loaded = True
         return self.snapshot
 
-    async def start(self, *, takeover: bool = False) -> None:
-        """The configuration is loaded and takes changes; the candidates obey this master.
+    async def recover(self, *, majority: bool = False) -> Snapshot:
+        """The files here, and `snapshot`, are the newest copy that the candidates have.
 
-        Only the master may call this: it begins a new term of the journal, and an older master
-        can write no more. `takeover`: this node was not the master before; the newest copy among
-        the candidates that answer is fetched first. Raises what `load` raises.
+        When another node's master wrote the journal last, a longer copy of it counts as newer,
+        and with `majority` at least so many candidates must answer. Raises what `load` raises,
+        and ConfigurationError when a copy can't be fetched.
         """
         snapshot = await self.load()
-        if takeover:
-            targets = self._followers_of(snapshot)
-            files = (self._paths.config_journal, self._paths.config_data)
-            source = await fetch_newest(
-                self._rpc, JOURNAL_NAME, targets, self._disk, files, self._offload
+        for _ in range(ROUNDS):
+            others = self._followers_of(snapshot)
+            recovery = Recovery(
+                name=JOURNAL_NAME,
+                path=self._paths.config_journal,
+                rpc=self._rpc,
+                disk=self._disk,
+                offload=self._offload,
+                others=others,
+                bring_base=self._bring_document,
+                answer_s=self._recover_s,
             )
-            if source is not None:
-                logger.info("configuration: the newest copy was fetched from node %s", source)
-                snapshot = await self.load()
+            takeover = await recovery.written_by() != self._hostname
+            source = await recovery.run(majority=majority and takeover, longer=takeover)
+            if source is None:
+                break
+            logger.info("configuration: the newest copy was fetched from node %s", source)
+            snapshot = await self.load()
+            if self._followers_of(snapshot) == others:
+                break
+        return snapshot
+
+    async def _bring_document(self, source: Target) -> None:
+        data = await read_whole(self._rpc, source, DATA_NAME)
+        where = f"{source.name}: {self._paths.config_data}"
+        await self._offload(lambda: self._open(data, where))  # what can't be read is not kept
+        path = self._paths.config_data
+        await self._offload(lambda: self._disk.replace(path, data, mode=FILE_MODE))
+
+    async def start(self) -> None:
+        """The configuration, as it was loaded, takes changes; the candidates obey this master.
+
+        Only the master may call this: it begins a new term of the journal, and an older master
+        can write no more. Raises what `load` raises.
+        """
+        snapshot = self.snapshot if self._is_loaded else await self.load()
         self.problems = check_document(snapshot)
         for problem in self.problems:
             logger.warning("configuration: %s", problem)
         self._set_followers(snapshot)
         self._note_saved(await self._offload(lambda: self._writer.write(snapshot)))
         await self.journal.begin(self._base())
-        self._open = True
+        self._is_open = True
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
         self.distributor.push_soon()
         self.distributor.changed(snapshot)
@@ -186,9 +230,7 @@ class ConfigStore:
 
         data = await self._offload(read)
         contents = await self.journal.load()
-        opened = open_document(
-            data, str(path), new_uuid=lambda: random_uuid(self._random), now=self._now()
-        )
+        opened = self._open(data, str(path))
         if contents is not None and contents.records:
             where = str(self._paths.config_journal)
             document = replay(opened.document, contents.records, where)
@@ -202,9 +244,14 @@ class ConfigStore:
         now = self._now()
         return replace(opened.document, serial_no=opened.document.serial_no + 1, mtime=now)
 
+    def _open(self, data: bytes, where: str) -> Opened:
+        return open_document(
+            data, where, new_uuid=lambda: random_uuid(self._random), now=self._now()
+        )
+
     async def stop(self) -> None:
         """No more changes; all is durable, the file is written and the journal empty."""
-        self._open = False
+        self._is_open = False
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -226,7 +273,7 @@ class ConfigStore:
         refuses, leaves everything as it was. OSError or ConfigurationError from the journal: the
         change did not happen.
         """
-        if not self._open:
+        if not self._is_open:
             raise ConfigurationError("the configuration takes no changes: it is not open")
         draft = Draft(self.newest, self._now())
         result = transaction(draft)
@@ -275,7 +322,7 @@ class ConfigStore:
         self.journal.set_followers(targets)
 
     def _followers_of(self, snapshot: Snapshot) -> list[Target]:
-        return followers_of(snapshot, self._target_of)
+        return followers_of(snapshot, self._target_of, self._hostname)
 
     # The file.
 
@@ -347,8 +394,8 @@ class ConfigStore:
 
 
 def followers_of(
-    snapshot: Snapshot, target_of: Callable[[Node], Target] = target_of
+    snapshot: Snapshot, target_of: Callable[[Node], Target] = target_of, hostname: str = ""
 ) -> list[Target]:
-    """The master candidates that journals are replicated to: all but the master."""
-    master = snapshot.cluster.master_node
-    return [target_of(node) for node in snapshot.candidates() if node.uuid != master]
+    """The master candidates that journals are replicated to: all but this node (or the master)."""
+    own = hostname or snapshot.master().name
+    return [target_of(node) for node in snapshot.candidates() if node.name != own]

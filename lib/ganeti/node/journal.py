@@ -6,12 +6,14 @@ file must not come from a master of an earlier term. What it answers is durable.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ganeti.constants import JOBS_PER_ARCHIVE_DIRECTORY
 from ganeti.errors import ConfigurationError, GenericError, ParseError
 from ganeti.node.context import NodeContext
 from ganeti.paths import Paths
@@ -29,6 +31,7 @@ FILE_LIMIT_BYTES: Final = 512 * 1024 * 1024
 # Bytes travel as text with one character per byte; ours are ASCII, an old file may be UTF-8.
 TEXT: Final = "latin-1"
 
+JOB_FILE: Final = re.compile(r"job-(\d+)")
 CONFIG, QUEUE, CONFIG_DATA = "config", "queue", "config.data"
 
 
@@ -45,11 +48,13 @@ class JournalStore:
         return self._locked(name, lambda: self._append(path, generation, offset, data))
 
     def state(self, name: str, checksum: bool) -> JournalState:
-        path = self._path(name)
+        path = self._path_to_read(name)
+        if JOB_FILE.fullmatch(name):  # only ever replaced as a whole
+            return self._state(path, checksum=checksum)
         return self._locked(name, lambda: self._state(path, checksum=checksum))
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        path = self._path(name)
+        path = self._path_to_read(name)
         _check_size(size, PIECE_LIMIT_BYTES, name)
         return self.disk.read(path, offset, size) if self.disk.exists(path) else b""
 
@@ -72,6 +77,26 @@ class JournalStore:
             return self._replace(path, offset, data, total, crc)
 
         return self._locked(name, write)
+
+    def job_files(self) -> dict[str, tuple[int, int]]:
+        """Size and CRC-32 of each job file that is not archived."""
+        found = {}
+        if self.disk.exists(self.paths.queue):
+            for name in self.disk.listdir(self.paths.queue):
+                if JOB_FILE.fullmatch(name):
+                    data = self.disk.read(self.paths.queue / name)
+                    found[name] = (len(data), zlib.crc32(data))
+        return found
+
+    def _path_to_read(self, name: str) -> Path:
+        """Of a journal, or of a job's file, which may be archived."""
+        found = JOB_FILE.fullmatch(name)
+        if not found:
+            return self._path(name)
+        live = self.paths.queue / name
+        if self.disk.exists(live):
+            return live
+        return self.paths.archive / str(int(found[1]) // JOBS_PER_ARCHIVE_DIRECTORY) / name
 
     def _path(self, name: str) -> Path:
         known = {
@@ -170,6 +195,11 @@ def journal_state(node: NodeContext, name: str, checksum: bool) -> JournalState:
 @serves(calls.journal_read)
 def journal_read(node: NodeContext, name: str, offset: int, size: int) -> str:
     return _store(node).read(name, offset, size).decode(TEXT)
+
+
+@serves(calls.journal_job_files)
+def journal_job_files(node: NodeContext) -> dict[str, tuple[int, int]]:
+    return _store(node).job_files()
 
 
 @serves(calls.journal_replace)

@@ -1,4 +1,4 @@
-"""A new master gets the newest copy of a journal before it begins.
+"""A master daemon gets the newest copy of a journal before it begins.
 
 A durable record is on a majority of the candidates, so among any majority somebody has it; the
 newest copy has all of them. Copies are compared by generation, then by length.
@@ -7,8 +7,12 @@ newest copy has all of them. Copies are compared by generation, then by length.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from ganeti.errors import ConfigurationError, ParseError
 from ganeti.rpc import calls
@@ -20,95 +24,152 @@ from ganeti.utils.files import Disk
 from ganeti.utils.journal import Generation
 from ganeti.utils.offload import Offloader
 
-BASES = {"config": "config.data"}
-"""Journal → the file that it builds upon, and that has to be fetched with it."""
+NO_JOURNAL: Final = Generation(0, 0, "")
+"""Before all others, for a candidate without a journal."""
 
-NO_JOURNAL = "0.0."
-"""A generation before all others, for a candidate without a journal."""
-
-ANSWER_S = 5.0  # candidates that answer later don't count
+ANSWER_S: Final = 5.0  # candidates that answer later don't count
+ATTEMPTS: Final = 3  # a file may be replaced while it is read
 
 
-async def fetch_newest(
-    rpc: JournalRpc,
-    name: str,
-    targets: Sequence[Target],
-    disk: Disk,
-    files: tuple[Path, ...],
-    offload: Offloader,
-    *,
-    answer_s: float = ANSWER_S,
-) -> str | None:
-    """The files here (journal, and its base if it has one) are the newest copy that was found.
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A journal on some candidate; `target` None: here."""
 
-    The name of the node it came from; None when ours is the newest. ConfigurationError when less
-    than a majority of the candidates (this node counted) answers or a copy can't be fetched.
+    generation: Generation
+    size: int
+    target: Target | None = None
+
+    def is_newer(self, other: Copy | None, *, longer: bool = True) -> bool:
+        """By generation; unless that decides, by length if `longer`."""
+        if other is None or self.generation != other.generation:
+            return other is None or self.generation > other.generation
+        return longer and self.size > other.size
+
+
+async def _no_base(source: Target) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """Getting one journal. `others`: the configured candidates without this node.
+
+    `bring_base(source)` gets what the journal builds upon, before the journal of another
+    generation is put in place here; a crash in between is repaired by the next recovery.
     """
-    copies = await _copies(rpc, name, targets, answer_s)
-    if len(copies) + 1 < (len(targets) + 1) // 2 + 1:
-        there = {target.uuid for _, _, target in copies}
-        missing = ", ".join(sorted(one.name for one in targets if one.uuid not in there))
+
+    name: str
+    path: Path
+    rpc: JournalRpc
+    disk: Disk
+    offload: Offloader
+    others: Sequence[Target]
+    bring_base: Callable[[Target], Awaitable[None]] = _no_base
+    answer_s: float = ANSWER_S
+
+    async def written_by(self) -> str | None:
+        """Name of the node whose master wrote the journal here last; None without a journal."""
+
+        def read() -> str | None:
+            if not self.disk.exists(self.path):
+                return None
+            return form.read(self.disk.read(self.path), str(self.path)).header.master
+
+        return await self.offload(read)
+
+    async def run(self, *, majority: bool, longer: bool) -> str | None:
+        """The journal here is the newest one found; the node it came from, None if it was here.
+
+        `longer`: of two copies of one generation the longer one counts; not to be asked when
+        this node wrote it, for what it does not have then was refused. ConfigurationError when a
+        copy can't be fetched, or with `majority` fewer candidates than that answer, this node
+        counted.
+        """
+        copies = await self._copies()
+        if majority:
+            self._need_majority(copies)
+        ours = await self.offload(self._local)
+        for copy in sorted(copies, key=lambda one: (one.generation, one.size), reverse=True):
+            if copy.generation == NO_JOURNAL or not copy.is_newer(ours, longer=longer):
+                break
+            source = copy.target
+            assert source is not None
+            data = await read_whole(self.rpc, source, self.name)
+            found = form.read(data, f"{source.name}: {self.path}")
+            there = Copy(found.header.generation, found.size, source)
+            if not there.is_newer(ours, longer=longer):
+                continue  # its end is torn
+            if ours is None or ours.generation != there.generation:
+                await self.bring_base(source)
+            await self.offload(partial(self.disk.replace, self.path, data, mode=FILE_MODE))
+            return source.name
+        return None
+
+    async def _copies(self) -> list[Copy]:
+        """Of every candidate that answers in time."""
+
+        async def ask(target: Target) -> Copy | None:
+            try:
+                async with asyncio.timeout(self.answer_s):
+                    outcome = await self.rpc.ask(target, calls.journal_state, self.name, False)
+            except TimeoutError:
+                return None
+            if outcome.value is None:
+                return None
+            state = outcome.value
+            try:
+                generation = Generation.parse(state.generation) if state.generation else NO_JOURNAL
+            except ParseError:
+                return None
+            return Copy(generation, state.size, target)
+
+        found = await asyncio.gather(*(ask(target) for target in self.others))
+        return [copy for copy in found if copy is not None]
+
+    def _need_majority(self, copies: Sequence[Copy]) -> None:
+        here, configured = len(copies) + 1, len(self.others) + 1
+        if here >= configured // 2 + 1:
+            return
+        there = {copy.target for copy in copies}
+        missing = ", ".join(sorted(one.name for one in self.others if one not in there))
         raise ConfigurationError(
-            f"journal {name}: only {len(copies) + 1} of {len(targets) + 1} master candidates"
-            f" answer; missing: {missing}"
+            f"journal {self.name}: only {here} of {configured} master candidates answer;"
+            f" missing: {missing}"
         )
-    ours = await offload(lambda: _local(disk, files[0]))
-    best, source, data = ours, None, b""
-    for generation, size, target in sorted(copies, key=lambda copy: copy[:2], reverse=True):
-        if not generation.term or best is not None and best >= (generation, size):
-            break  # the rest is older still; a torn copy may be shorter than it looks
-        fetched = await _fetch(rpc, target, name)
-        contents = form.read(fetched, f"{target.name}: {files[0]}")
-        position = (contents.header.generation, contents.size)
-        if best is None or position > best:
-            best, source, data = position, target, fetched
-    if source is None or best is None:
-        return None
-    if len(files) > 1 and (ours is None or ours[0] != best[0]):
-        base = await _fetch(rpc, source, BASES[name])
-        await offload(lambda: disk.replace(files[1], base, mode=FILE_MODE))
-    await offload(lambda: disk.replace(files[0], data, mode=FILE_MODE))
-    return source.name
 
-
-async def _copies(
-    rpc: JournalRpc, name: str, targets: Sequence[Target], answer_s: float
-) -> list[tuple[Generation, int, Target]]:
-    """Generation and size on every candidate that answers in time."""
-
-    async def ask(target: Target) -> tuple[Generation, int, Target] | None:
-        try:
-            async with asyncio.timeout(answer_s):
-                outcome = await rpc.ask(target, calls.journal_state, name, False)
-        except TimeoutError:
+    def _local(self) -> Copy | None:
+        if not self.disk.exists(self.path):
             return None
+        contents = form.read(self.disk.read(self.path), str(self.path))
+        return Copy(contents.header.generation, contents.size)
+
+
+async def read_whole(rpc: JournalRpc, source: Target, name: str) -> bytes:
+    """The file as it is there; empty when there is none.
+
+    ConfigurationError when it can't be read, or changes all the time.
+    """
+    for _ in range(ATTEMPTS):
+        outcome = await rpc.ask(source, calls.journal_state, name, True)
         if outcome.value is None:
-            return None
-        text = outcome.value.generation
-        try:
-            return Generation.parse(text or NO_JOURNAL), outcome.value.size, target
-        except ParseError:
-            return None
-
-    found = await asyncio.gather(*(ask(target) for target in targets))
-    return [copy for copy in found if copy is not None]
+            raise ConfigurationError(f"node {source.name}: {name}: {outcome.error}")
+        data = await _read_pieces(rpc, source, name, outcome.value.size)
+        if zlib.crc32(data) == outcome.value.crc:
+            return data
+    raise ConfigurationError(f"node {source.name}: {name} changes while it is read")
 
 
-def _local(disk: Disk, path: Path) -> tuple[Generation, int] | None:
-    if not disk.exists(path):
-        return None
-    contents = form.read(disk.read(path), str(path))
-    return contents.header.generation, contents.size
-
-
-async def _fetch(rpc: JournalRpc, source: Target, name: str) -> bytes:
+async def _read_pieces(rpc: JournalRpc, source: Target, name: str, size: int) -> bytes:
+    """At most `size` bytes; fewer if the file is shorter by now."""
     pieces: list[bytes] = []
     offset = 0
-    while True:
-        outcome = await rpc.ask(source, calls.journal_read, name, offset, PIECE_BYTES)
+    while offset < size:
+        wanted = min(PIECE_BYTES, size - offset)
+        outcome = await rpc.ask(source, calls.journal_read, name, offset, wanted)
         if outcome.value is None:
             raise ConfigurationError(f"node {source.name}: {name}: {outcome.error}")
         if not outcome.value:
-            return b"".join(pieces)
+            break
         pieces.append(outcome.value.encode(TEXT))
         offset += len(pieces[-1])
+    return b"".join(pieces)
