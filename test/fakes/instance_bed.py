@@ -16,6 +16,20 @@ from ganeti.model.report import RunningInfo
 from ganeti.opcodes.base import Opcode
 from ganeti.types import AdminState, DiskTemplate
 
+POLICY = {
+    "minmax": [
+        {
+            "min": {
+                "memory-size": 1, "cpu-count": 1, "disk-size": 1, "disk-count": 0,
+                "nic-count": 0, "spindle-use": 1,
+            },
+            "max": {
+                "memory-size": 32768, "cpu-count": 8, "disk-size": 1048576, "disk-count": 16,
+                "nic-count": 8, "spindle-use": 12,
+            },
+        }
+    ]
+}  # fmt: skip
 NAME = "web1.example.com"
 HOME = "node2"
 OTHER = "node3"
@@ -50,7 +64,7 @@ def a_bed(
     **values: Any,
 ) -> FakeServices:
     """The instance with disks of this template; its devices are where they have to be."""
-    made = FakeServices(a_cluster(nodes), root)
+    made = FakeServices(a_cluster(nodes, ipolicy=POLICY), root)
     node = made.node(HOME).uuid
     own = [a_disk(template, number, node) for number in range(disks)]
     one = an_instance(

@@ -288,12 +288,18 @@ class FakeUndo:
     def before_config(self, name: str, *arguments: Json) -> None:
         self.steps.append((name, None, arguments))
 
+    def settle(self) -> None:
+        if self.steps:
+            self.steps.append(("settled", None, ()))
+
     def run(self) -> None:
         self.ran = True
         rpc = self.services.rpc
         rpc.fail_at, rpc.failures, rpc.silent = 0, {}, set()
         self.services.fail_commit_at = 0
         for name, node, arguments in reversed(self.steps):
+            if name == "settled":
+                break
             if node is None:
                 self.services.commit(run_config_step(name, tuple(arguments)))
                 continue

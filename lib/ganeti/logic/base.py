@@ -68,6 +68,9 @@ class Undo(Protocol):
     def before_config(self, name: str, *arguments: Json) -> None:
         """As `before`, for a step of logic/config_steps.py on the configuration."""
 
+    def settle(self) -> None:
+        """What was done so far stays, whatever happens; durable when it returns."""
+
     def run(self) -> None:
         """Carry the steps out, last one first; failures are logged."""
 

@@ -26,6 +26,30 @@ def forget_instance(draft: Draft, uuid: str) -> None:
 
 
 @config_step
+def forget_disk(draft: Draft, instance: str, disk: str) -> None:
+    """The instance has no such disk (uuids), and nobody else has it."""
+    owner = draft.snapshot.instances.get(instance)
+    found = draft.snapshot.disks.get(disk)
+    if owner is not None and disk in owner.disks:
+        instance_config.set_disks(draft, owner, [one for one in owner.disks if one != disk])
+    if found is not None:
+        draft.remove(found)
+
+
+@config_step
+def bring_back_disks(draft: Draft, instance: str, disks: list[str]) -> None:
+    """The instance has these disks (uuids) and no others, as far as they are known."""
+    owner = draft.snapshot.instances.get(instance)
+    if owner is None or list(owner.disks) == disks:
+        return
+    known = [uuid for uuid in disks if uuid in draft.snapshot.disks]
+    others = [uuid for uuid in owner.disks if uuid not in known]
+    instance_config.set_disks(draft, owner, known)
+    for uuid in others:
+        draft.remove(draft.snapshot.disks[uuid])
+
+
+@config_step
 def rename_instance(draft: Draft, uuid: str, name: str) -> None:
     """The instance has this name (again), if it is there."""
     instance = draft.snapshot.instances.get(uuid)

@@ -69,43 +69,46 @@ def read_nics(
         raise OpPrereqError(
             f"{len(op.nics)} network interfaces, at most {MAX_NICS} can be", Code.STATE
         )
-    made = tuple(_nic(config, number, nic, address) for number, nic in enumerate(op.nics))
+    made = tuple(read_nic(config, number, nic, address) for number, nic in enumerate(op.nics))
     check_device_names(config, "network interface", [nic.name for nic in made])
     return made
 
 
-def _nic(
+def read_nic(
     config: Snapshot, number: int, given: Mapping[str, str | None], address: str | None
 ) -> NicRequest:
     what = f"network interface {number}"
-    name = _given(given, "network")
+    name = given_text(given, "network")
     network = ask.network(config, name) if name is not None else None
-    params = _own_params(what, given, network)
+    params = own_params(what, given, network)
     full = fill_nicparams(config.cluster, params)
-    ip = _ip(what, given, network, address)
+    ip = read_ip(what, given, network, address)
     if network is None:
         check_nicparams(full)
         if full["mode"] == NicMode.ROUTED and ip is None:
             raise OpPrereqError(f"{what}: mode routed needs an IP address", Code.INVAL)
     return NicRequest(
-        mac=_mac(config, what, given),
+        mac=read_mac(config, what, given),
         ip=None if ip == POOL else ip,
         from_pool=ip == POOL,
         network=network.uuid if network is not None else None,
-        name=_given(given, "name"),
+        name=given_text(given, "name"),
         nicparams=params,
     )
 
 
-def _given(given: Mapping[str, str | None], key: str) -> str | None:
+def given_text(given: Mapping[str, str | None], key: str) -> str | None:
     value = given.get(key)
     return None if value is None or value.lower() == NONE else value
 
 
-def _own_params(
-    what: str, given: Mapping[str, str | None], network: Network | None
+def own_params(
+    what: str,
+    given: Mapping[str, str | None],
+    network: Network | None,
+    own: Mapping[str, Json] = EMPTY,
 ) -> dict[str, Json]:
-    """Mode, link and VLAN; `bridge` is the old word for a link."""
+    """Mode, link and VLAN, upon the `own` ones there were; `bridge` is the old word for a link."""
     values = {name: given[name] for name in NIC_PARAMS if given.get(name) is not None}
     if given.get("bridge") is not None:
         if "link" in values:
@@ -116,17 +119,17 @@ def _own_params(
             f"{what}: {sorted(values)[0]} can't be given, it comes with network {network.name}",
             Code.INVAL,
         )
-    made = update_params({}, check_params(NIC_PARAMS, values, allow_default=True))
+    made = update_params(own, check_params(NIC_PARAMS, values, allow_default=True))
     if "vlan" in made:
         made["vlan"] = normalize_vlan(made["vlan"])
     return made
 
 
-def _ip(
+def read_ip(
     what: str, given: Mapping[str, str | None], network: Network | None, address: str | None
 ) -> str | None:
     """An address, `pool`, or None."""
-    ip = _given(given, "ip")
+    ip = given_text(given, "ip")
     if ip is None:
         return None
     if ip.lower() == AUTO:
@@ -142,7 +145,7 @@ def _ip(
     return ip
 
 
-def _mac(config: Snapshot, what: str, given: Mapping[str, str | None]) -> str | None:
+def read_mac(config: Snapshot, what: str, given: Mapping[str, str | None]) -> str | None:
     mac = (given.get("mac") or AUTO).lower()
     if mac in MADE_HERE:
         return None

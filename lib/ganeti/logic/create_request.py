@@ -254,13 +254,13 @@ def read_disks(
         raise OpPrereqError("a diskless instance has no disks", Code.INVAL)
     if len(op.disks) > MAX_DISKS:
         raise OpPrereqError(f"{len(op.disks)} disks, at most {MAX_DISKS} can be", Code.STATE)
-    made = tuple(_disk(number, disk, template) for number, disk in enumerate(op.disks))
+    made = tuple(read_disk(number, disk, template) for number, disk in enumerate(op.disks))
     check_device_names(config, "disk", [spec.name for spec in made])
     check_adoption(made, template)
     return made
 
 
-def _disk(number: int, given: Mapping[str, str | int], template: DiskTemplate) -> DiskSpec:
+def read_disk(number: int, given: Mapping[str, str | int], template: DiskTemplate) -> DiskSpec:
     what = f"disk {number}"
     own = {name: value for name, value in given.items() if name not in DISK_KEYS}
     if own and template is not DiskTemplate.EXT:

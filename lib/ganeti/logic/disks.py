@@ -56,6 +56,11 @@ def on_nodes(config: Snapshot, primary: str, disks: Sequence[Disk]) -> Iterator[
             yield OnNode(config.nodes[uuid], made, index, uuid == primary)
 
 
+def as_on(config: Snapshot, node: Node, disk: Disk) -> Disk:
+    """The disk as this node gets it; it need not be one of its nodes."""
+    return node_disk(config.cluster, config.group_of(node), disk, node.uuid, config.nodes)
+
+
 def _in_order(disk: Disk) -> Iterator[Disk]:
     """Children before what stands on them."""
     for child in disk.children:
@@ -77,12 +82,22 @@ def directories(disks: Sequence[Disk]) -> list[str]:
 
 
 def create(
-    services: Services, config: Snapshot, undo: Undo, instance: Instance, disks: Sequence[Disk]
+    services: Services,
+    config: Snapshot,
+    undo: Undo,
+    instance: Instance,
+    disks: Sequence[Disk],
+    *,
+    more: bool = False,
 ) -> None:
-    """The devices exist on all their nodes; each has its undo step. OpExecError."""
+    """The devices exist on all their nodes; each has its undo step. OpExecError.
+
+    `more`: the instance has other disks, so that directories stay when this is undone.
+    """
     primary = config.nodes[instance.primary_node]
     for directory in directories(disks):
-        undo.before(primary, calls.file_storage_dir_remove, directory)
+        if not more:
+            undo.before(primary, calls.file_storage_dir_remove, directory)
         services.rpc.ask(primary, calls.file_storage_dir_create, directory).get(
             f"making directory {directory}"
         )
@@ -123,8 +138,18 @@ def wipe(
             )
 
 
-def remove(services: Services, config: Snapshot, instance: Instance, disks: Sequence[Disk]) -> bool:
-    """Whether no device is left; what failed is told. An offline secondary does not count."""
+def remove(
+    services: Services,
+    config: Snapshot,
+    instance: Instance,
+    disks: Sequence[Disk],
+    *,
+    keep: Sequence[Disk] = (),
+) -> bool:
+    """Whether no device is left; what failed is told. An offline secondary does not count.
+
+    Directories go with their last file: those of the disks to `keep` stay.
+    """
     clean = True
     for one in on_nodes(config, instance.primary_node, disks):
         outcome = services.rpc.ask(one.node, calls.blockdev_remove, one.disk)
@@ -135,7 +160,7 @@ def remove(services: Services, config: Snapshot, instance: Instance, disks: Sequ
         )
         clean &= outcome.offline and not one.on_primary
     primary = config.nodes[instance.primary_node]
-    for directory in directories(disks):
+    for directory in sorted(set(directories(disks)) - set(directories(keep))):
         removed = services.rpc.ask(primary, calls.file_storage_dir_remove, directory)
         if not removed.ok:
             services.feedback(

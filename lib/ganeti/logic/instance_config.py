@@ -62,6 +62,14 @@ def drop(draft: Draft, instance: Instance) -> None:
     free(draft, instance, disks)
 
 
+def set_disks(draft: Draft, instance: Instance, uuids: Sequence[str]) -> Instance:
+    """The instance has these disks, which are numbered in this order."""
+    for index, uuid in enumerate(uuids):
+        disk = draft.snapshot.disks[uuid]
+        draft.update(replace(disk, iv_name=f"disk/{index}"))
+    return draft.update(replace(instance, disks=tuple(uuids)))
+
+
 def rename(draft: Draft, uuid: str, new_name: str) -> Instance:
     """The instance has this name, and the paths of its disks' files follow."""
     instance = draft.snapshot.instances[uuid]
@@ -103,10 +111,11 @@ def free(draft: Draft, instance: Instance, disks: Iterable[Disk]) -> None:
         if port not in draft.snapshot.index.ports:
             return_port(draft, port)
     for nic in instance.nics:
-        _free_address(draft, nic)
+        free_address(draft, nic)
 
 
-def _free_address(draft: Draft, nic: Nic) -> None:
+def free_address(draft: Draft, nic: Nic) -> None:
+    """The interface's address in its network is free, as far as nobody has it any more."""
     network = draft.snapshot.networks.get(nic.network) if nic.network else None
     if network is None or nic.ip is None:
         return

@@ -91,6 +91,7 @@ class InstanceRename(LogicalUnit[OpInstanceRename, RenamePlan]):
                     f"renaming directory {before}"
                 )
             self.commit(lambda draft: instance_config.rename(draft, uuid, plan.new_name))
+            undo.settle()
         self._tell_guest(plan)
         return plan.new_name
 

@@ -32,6 +32,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 CONFIG_STEP = "config:"  # prefix of undo steps on the configuration, else it is a node call
+SETTLED = "settled"  # not a call: the steps before it are not to be undone any more
 SLICE_S = 0.5  # how long a wait may go on without looking whether the job is to be killed
 
 
@@ -205,6 +206,11 @@ class OpUndo:
     def before_config(self, name: str, *arguments: Json) -> None:
         self._add(Step(CONFIG_STEP + name, arguments))
 
+    def settle(self) -> None:
+        if self._steps:
+            self._add(Step(SETTLED))
+            self._steps = []
+
     def _add(self, step: Step) -> None:
         self._services.wait_for(self._services.run.before(step))
         self._steps.append(step)
@@ -229,6 +235,8 @@ async def run_steps(rpc: RpcClient, store: ConfigStore, steps: Sequence[Step]) -
     """Carry undo steps out, last one first. Returns a sentence for each that failed."""
     problems = []
     for step in reversed(steps):
+        if step.call == SETTLED:
+            break
         problem = await _run_step(rpc, store, step)
         if problem is not None:
             problems.append(problem)
