@@ -56,9 +56,15 @@ class Hooks:
             )
         return outcomes
 
-    def config_updated(self, config: Snapshot, object_type: str) -> None:
-        """The hook after a change of the configuration, on the master only."""
+    def config_updated(self, config: Snapshot, before: HookEnv | None) -> None:
+        """The hook after a change of the configuration, on the master only.
+
+        It has the variables of the opcode's own pre hooks, `before`; some opcodes have none.
+        """
+        object_type = before.object_type if before is not None else ""
         variables = self._common(config, "config-update", object_type, HooksPhase.POST)
+        if before is not None:
+            variables |= _named(before.env)
         self._run([config.master()], "config-update", HooksPhase.POST, variables)
 
     def _run(

@@ -109,5 +109,5 @@ def carry_out(unit: LogicalUnit[Any, Any], services: OpServices) -> Json | Gener
         outcomes = hooks.after(services.snapshot(), before, now) if now.post_nodes else {}
         result = unit.after_hooks(outcomes, result)
     if unit.config_hook and services.snapshot().serial_no != config.serial_no:
-        hooks.config_updated(services.snapshot(), before.object_type if before else "")
+        hooks.config_updated(services.snapshot(), before)
     return result
