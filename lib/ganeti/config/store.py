@@ -171,7 +171,7 @@ class ConfigStore:
         and with `majority` at least so many candidates must answer. Raises what `load` raises,
         and ConfigurationError when a copy can't be fetched.
         """
-        snapshot = await self.load()
+        snapshot = self.snapshot if self._is_loaded else await self.load()
         for _ in range(ROUNDS):
             others = self._followers_of(snapshot)
             recovery = Recovery(

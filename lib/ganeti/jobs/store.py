@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -112,6 +113,15 @@ class JobStore:
             else:
                 jobs.add(job)
         return jobs
+
+    def checksums(self) -> dict[str, tuple[int, int]]:
+        """Size and CRC-32 of each live job file."""
+        found = {}
+        for name in self.disk.listdir(self.paths.queue):
+            if job_number(name) is not None:
+                data = self.disk.read(self._path(name))
+                found[name] = (len(data), zlib.crc32(data))
+        return found
 
     def put_aside(self, numbers: Iterable[int]) -> None:
         """The unreadable files of these jobs are in the archive, and named in the log: the jobs are

@@ -1,8 +1,9 @@
 """ganeti-masterd: owns the configuration and the job queue, answers LUXI.
 
 `Master` is the daemon as an object, built from settings and run on one loop; `main` is the program
-around one of them. Order of the start: am I the master by ssconf → configuration → vote → queue
-(what the last master left is undone first) → sockets → master address.
+around one of them. Order of the start: am I the master by ssconf → configuration → vote → newest
+copy of configuration and queue → queue (what the last master left is undone) → sockets → master
+address.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ganeti.errors import GenericError, LockError
 from ganeti.http.server import loop_factory
 from ganeti.http.tls import client_context
 from ganeti.jobs.queue import JobQueue
+from ganeti.jobs.recover import recover_queue
 from ganeti.jobs.replicate import JobFileReplicator
 from ganeti.jobs.store import JobStore, job_file_name
 from ganeti.logic.consoles import console_of
@@ -85,6 +87,7 @@ class Master:
     def __init__(self, settings: MasterSettings) -> None:
         self.settings = settings
         self.ended = asyncio.Event()
+        self.deposed = ""  # why this node is the master no more
         paths = settings.paths
         self._disk: Disk = settings.disk
         self.rpc = RpcClient(settings.transport(paths))
@@ -94,8 +97,10 @@ class Master:
             rpc=self.rpc,
             now=settings.now,
             random=settings.random,
+            hostname=settings.hostname,
             settings=settings.limits,
             on_change=self._config_changed,
+            on_deposed=self._end_deposed,
         )
         self._queue_rules: object = None
         self._followers: list[Target] | None = None
@@ -115,13 +120,17 @@ class Master:
     async def open(self) -> None:
         """`service` answers and jobs run.
 
-        NotMaster when ssconf names another node or the vote is lost: then no node was told
-        anything. ConfigurationError, ParseError and JobQueueError when a file is damaged (it is
-        left as it is).
+        NotMaster when ssconf or the configuration name another node or the vote is lost: then no
+        node was told anything. ConfigurationError, ParseError and JobQueueError when a file is
+        damaged (it is left as it is), or no majority tells who has the newest copy.
         """
-        check_is_master(self.settings.paths, self.settings.hostname)
-        if not self.settings.no_voting:
-            await self._vote(await self.store.load())
+        me, voting = self.settings.hostname, not self.settings.no_voting
+        check_is_master(self.settings.paths, me)
+        config = await self.store.load()
+        check_names_me(config, me)
+        if voting:
+            await self._vote(config)
+        check_names_me(await self.store.recover(majority=voting), me)
         await self.store.start()
         await self._start_queue()
 
@@ -157,6 +166,14 @@ class Master:
         self.queue = self._make_queue(Processor(side, self._submit_generated))
         self.service = LuxiService(self.queue, self.engine, self.store, self.state)
         self._config_changed(self._config())
+        await recover_queue(
+            self.queue_store,
+            self.rpc,
+            self._other_candidates(),
+            self.settings.hostname,
+            majority=not self.settings.no_voting,
+            answer_s=self.settings.limits.replication.deadline_s,
+        )
         await self.queue.start()
 
     async def _submit_generated(self, jobs: Sequence[Sequence[Opcode]]) -> list[Json]:
@@ -176,7 +193,7 @@ class Master:
             self.queue_journal.set_followers(targets)
 
     def _other_candidates(self) -> list[Target]:
-        return followers_of(self._config())
+        return followers_of(self._config(), hostname=self.settings.hostname)
 
     def _queue_files(self) -> list[str]:
         """Names of the files that a new candidate needs."""
@@ -185,7 +202,7 @@ class Master:
     def _make_queue(self, processor: Processor) -> JobQueue:
         """The queue, its journal and what brings its files to the candidates."""
         paths = self.settings.paths
-        store = JobStore(paths, self._disk)
+        self.queue_store = store = JobStore(paths, self._disk)
         replicator = JobFileReplicator(
             self.rpc,
             self._other_candidates,
@@ -199,13 +216,19 @@ class Master:
             disk=self._disk,
             rpc=self.rpc,
             identity=f"{self.settings.random.getrandbits(64):016x}",
+            master=self.settings.hostname,
             settings=self.settings.limits.replication,
+            on_deposed=self._end_deposed,
             before_replace=replicator.bring,
         )
         return JobQueue(store, self.queue_journal, processor, self.settings.now, replicator)
 
     def _end_soon(self) -> None:
         asyncio.get_running_loop().call_later(LAST_ANSWER_S, self.ended.set)
+
+    def _end_deposed(self, reason: str) -> None:
+        self.deposed = self.deposed or reason
+        self.ended.set()
 
     def _config(self) -> Snapshot:
         return self.store.snapshot
@@ -268,6 +291,16 @@ def check_is_master(paths: Paths, hostname: str) -> None:
         ) from error
     if master != hostname:
         raise NotMaster(f"the master of this cluster is {master}, this is {hostname}")
+
+
+def check_names_me(config: Snapshot, hostname: str) -> None:
+    """NotMaster when the configuration has another node as its master."""
+    master = config.master().name
+    if master != hostname:
+        raise NotMaster(
+            f"the configuration on this node names {master} as the master, this is {hostname};"
+            " gnt-cluster master-failover makes this node the master"
+        )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -336,3 +369,5 @@ async def _live(settings: MasterSettings, ready: daemonize.Ready, lines: log.Log
     await master.ended.wait()
     logger.info("master %s: ending", settings.hostname)
     await master.stop()
+    if master.deposed:
+        raise NotMaster(master.deposed)
