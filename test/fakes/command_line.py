@@ -14,7 +14,10 @@ from ganeti.cli.world import World
 from ganeti.errors import NoMasterError
 from ganeti.paths import Paths
 
-PROGRAMS = ("gnt-cluster", "gnt-node", "gnt-instance", "gnt-job", "gnt-os", "gnt-debug")
+PROGRAMS = (
+    "gnt-cluster", "gnt-node", "gnt-instance", "gnt-job", "gnt-os", "gnt-debug", "gnt-group",
+    "gnt-network", "gnt-filter",
+)  # fmt: skip
 NOW = 1262304000.0
 
 # Recordings and vectors have times in UTC.

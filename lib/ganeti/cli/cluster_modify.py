@@ -21,7 +21,7 @@ SAME = (
     "instance_communication_network", "mac_prefix", "master_netdev", "maintain_node_health",
     "drbd_helper", "default_iallocator", "default_iallocator_params", "prealloc_wipe_disks",
     "ndparams", "use_external_mip_script", "modify_etc_hosts", "enabled_user_shutdown",
-    "file_storage_dir", "shared_file_storage_dir", "zeroing_image",
+    "file_storage_dir", "shared_file_storage_dir", "zeroing_image", "vg_name",
 )  # fmt: skip
 
 
@@ -45,7 +45,6 @@ def changes_of(wanted: Any) -> dict[str, Any]:
     """Parameters of the opcode; what was not said is left out."""
     made = {name: getattr(wanted, name) for name in SAME}
     made |= {
-        "vg_name": _volume_group(wanted),
         "enabled_hypervisors": words(wanted.enabled_hypervisors),
         "enabled_disk_templates": words(wanted.enabled_disk_templates),
         "compression_tools": words(wanted.compression_tools),
@@ -68,16 +67,6 @@ def changes_of(wanted: Any) -> dict[str, Any]:
         "data_collector_interval": _intervals(wanted.data_collector_interval),
     }
     return found | {name: value for name, value in grouped.items() if value}
-
-
-def _volume_group(wanted: Any) -> str | None:
-    """An empty name turns LVM off; --no-lvm-storage is an older way to say so."""
-    name: str | None = wanted.vg_name
-    if wanted.lvm_storage:
-        return name
-    if name:
-        raise OpPrereqError("--no-lvm-storage and --vg-name exclude each other", Code.INVAL)
-    return ""
 
 
 def _uids(text: str | None) -> list[tuple[int, int]] | None:

@@ -27,6 +27,7 @@ class _Lenient:
 def policy_of_options(wanted: Any) -> dict[str, Json]:
     """What the options say; empty when they say nothing."""
     made = policy_of(_Lenient(wanted))
-    if made.get("disk-templates") == [DEFAULT]:
-        made["disk-templates"] = DEFAULT
+    for key, unset in (("disk-templates", [DEFAULT]), ("minmax", [{DEFAULT: {}}])):
+        if made.get(key) == unset:
+            made[key] = DEFAULT
     return made

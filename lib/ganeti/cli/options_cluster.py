@@ -281,9 +281,6 @@ DATA_COLLECTORS = _keyval(
 COLLECTOR_INTERVAL = _keyval(
     "--data-collector-interval", "data_collector_interval", "NAME=SECONDS,... for data collectors"
 )
-NO_LVM = switch(
-    "--no-lvm-storage", dest="lvm_storage", default=True, help="no LVM; the same as --vg-name ''"
-)
 
 MODIFYING = (
     FORCE,
@@ -328,5 +325,4 @@ MODIFYING = (
     COMPRESSION_TOOLS,
     DATA_COLLECTORS,
     COLLECTOR_INTERVAL,
-    NO_LVM,
 )

@@ -108,10 +108,8 @@ def read_ident_key_values(text: str) -> tuple[str, KeyValues | bool | None]:
     return bare, value
 
 
-def read_sections(text: str) -> list[dict[str, KeyValues]] | str:
-    """`min:a=1/max:a=2//min:…` → a list of dicts of dicts; the word `default` stays as it is."""
-    if text == "default":
-        return text
+def read_sections(text: str) -> list[dict[str, KeyValues]]:
+    """`min:a=1/max:a=2//min:…` → a list of dicts of dicts."""
     return [_read_section(part, text) for part in text.split("//")]
 
 
