@@ -165,7 +165,8 @@ class Connection:
         client = paramiko.SSHClient()
         for path in known_hosts:
             if path.exists():
-                client.load_host_keys(str(path))
+                # Not load_host_keys: a host that is accepted unseen would be written into the file.
+                client.load_system_host_keys(str(path))
         client.load_system_host_keys()
         policy = paramiko.RejectPolicy() if check_host_key else paramiko.AutoAddPolicy()
         client.set_missing_host_key_policy(policy)
@@ -233,7 +234,9 @@ def _login(client: paramiko.SSHClient, host: str, port: int, password: str | Non
             f" remove the old key from known_hosts ({error})"
         ) from error
     except (paramiko.SSHException, OSError) as error:
+        reasons = getattr(error, "errors", None)  # of each address: NoValidConnectionsError
+        said = ", ".join(str(one) for one in reasons.values()) if reasons else error
         raise OpExecError(
-            f"no SSH connection to {host} port {port}: {error}; check that sshd runs there and,"
+            f"no SSH connection to {host} port {port}: {said}; check that sshd runs there and,"
             " for an unknown host key, look at it and use --no-ssh-key-check"
         ) from error
