@@ -8,6 +8,7 @@ A machine that boots finds what had been synced, and of the rest a part.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 import threading
@@ -177,8 +178,8 @@ class SmallCluster:
         paths.file_storage_paths.write_text(f"{STORAGE}\n")
         paths.below(STORAGE).mkdir(parents=True)
         paths.etc_hosts.write_text(
-            "".join(f"192.0.2.{n} {node_name(n)}\n" for n in range(1, len(self.machines) + 1))
-            + f"192.0.2.250 cluster.{DOMAIN}\n"
+            "".join(f"127.9.9.{n} {node_name(n)}\n" for n in range(1, len(self.machines) + 1))
+            + f"127.9.9.250 cluster.{DOMAIN}\n"
         )
         put_os(paths.below("/srv/ganeti/os") / OS_NAME)
 
@@ -298,10 +299,10 @@ def a_document(nodes: int, paths: Paths) -> ConfigDocument:
     )
     identity = Identity(
         cluster_name=f"cluster.{DOMAIN}",
-        master_ip="192.0.2.250",
+        master_ip="127.9.9.250",
         node_name=node_name(1),
-        primary_ip="192.0.2.1",
-        secondary_ip="192.0.2.1",
+        primary_ip="127.9.9.1",
+        secondary_ip="127.9.9.1",
         family=IpFamily.IPV4,
         netdev="lo",
         host_key="",
@@ -318,8 +319,8 @@ def a_document(nodes: int, paths: Paths) -> ConfigDocument:
             ctime=NOW,
             mtime=NOW,
             name=node_name(number),
-            primary_ip=f"192.0.2.{number}",
-            secondary_ip=f"192.0.2.{number}",
+            primary_ip=f"127.9.9.{number}",
+            secondary_ip=f"127.9.9.{number}",
             group=identity.group_uuid,
             master_candidate=True,
             offline=False,
@@ -393,3 +394,18 @@ def create(
 
 def on_instance(op_id: str, name: str, **more: Any) -> dict[str, Any]:
     return {"OP_ID": op_id, "instance_name": name, "reason": REASON, **more}
+
+
+# What lies on nodes.
+
+
+def disk_files(paths: Paths) -> set[Path]:
+    """Disks of instances in files."""
+    return {path for path in paths.below(STORAGE).rglob("*") if path.is_file()}
+
+
+def running(paths: Paths) -> set[str]:
+    """Names of the guests."""
+    directory = paths.run / "fake-hypervisor"
+    names = os.listdir(directory) if directory.exists() else []
+    return {name for name in names if not name.startswith(".")}

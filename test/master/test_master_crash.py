@@ -22,16 +22,16 @@ from typing import Any
 import pytest
 from fakes.small_cluster import (
     ENDED,
-    STORAGE,
     Client,
     SmallCluster,
     add_tags,
     create,
     delay,
+    disk_files,
     on_instance,
+    running,
 )
 from ganeti.errors import GenericError
-from ganeti.paths import Paths
 from ganeti.types import AdminState
 
 FULL = bool(os.environ.get("GANETI_FULL_SWEEP"))
@@ -247,16 +247,6 @@ def check_nodes(cluster: SmallCluster, client: Client) -> None:
         assert running(machine.paths) <= {one.name for one in instances}
         removed = {"web2.example.com", "web1.example.com"}  # being stopped or started
         assert up - running(machine.paths) <= removed
-
-
-def disk_files(paths: Paths) -> set[Path]:
-    return {path for path in paths.below(STORAGE).rglob("*") if path.is_file()}
-
-
-def running(paths: Paths) -> set[str]:
-    directory = paths.run / "fake-hypervisor"
-    names = os.listdir(directory) if directory.exists() else []
-    return {name for name in names if not name.startswith(".")}
 
 
 def check_copies(cluster: SmallCluster) -> None:

@@ -1,0 +1,107 @@
+"""OP_CLUSTER_VERIFY on a cluster in memory: quiet when all is well, and what it notices."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.small_cluster import STORAGE, Client, SmallCluster, create, node_name, running
+
+NAME = "web1.example.com"
+
+
+@pytest.fixture
+def cluster() -> Iterator[SmallCluster]:
+    root = Path(tempfile.mkdtemp(prefix="gnt-"))
+    yield SmallCluster(root)
+    shutil.rmtree(root)
+
+
+async def verify(client: Client) -> tuple[list[bool], str]:
+    """Results of the jobs that verification makes, and all their messages."""
+    number = await client.submit({"OP_ID": "OP_CLUSTER_VERIFY", "reason": [], "error_codes": True})
+    assert await client.wait(number) == "success"
+    results, text = [], ""
+    for _, one in (await client.result(number))[0]["jobs"]:
+        assert await client.wait(one) == "success", await client.result(one)
+        ((result,), logs) = (await client("QueryJobs", [one], ["opresult", "oplog"]))[0]
+        results.append(result)
+        text += "".join(f"{entry[3]}\n" for log in logs for entry in log)
+    return results, text
+
+
+def complaints(cluster: SmallCluster, harm: Callable[[], Any]) -> tuple[list[bool], str]:
+    async def life() -> tuple[list[bool], str]:
+        async with cluster.master() as client:
+            assert await client.run(create(NAME)) == "success"
+            harm()
+            return await verify(client)
+
+    return asyncio.run(life())
+
+
+def errors(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "ERROR:" in line]
+
+
+ABOUT_THIS_BED = ("ENODESSH", "ENODENET", "ENODERPC", "ECLUSTERCERT", "ECLUSTERCLIENTCERT")
+"""Nodes in memory have neither addresses nor certificates."""
+
+
+def about(text: str, code: str) -> list[str]:
+    return [line for line in errors(text) if code in line]
+
+
+def test_a_whole_instance_is_not_complained_about(cluster: SmallCluster) -> None:
+    _, text = complaints(cluster, lambda: None)
+    left = [line for line in errors(text) if not any(code in line for code in ABOUT_THIS_BED)]
+    assert [line for line in left if "instance" in line] == []
+
+
+def test_an_instance_that_has_stopped_is_noticed(cluster: SmallCluster) -> None:
+    machine = cluster.machines[node_name(2)]
+    guest = machine.paths.run / "fake-hypervisor" / NAME
+    results, text = complaints(cluster, guest.unlink)
+    assert False in results
+    assert any(NAME in line for line in about(text, "EINSTANCEDOWN"))
+
+
+def test_a_disk_that_is_gone_is_noticed(cluster: SmallCluster) -> None:
+    storage = cluster.machines[node_name(2)].paths.below(STORAGE)
+
+    def harm() -> None:
+        for path in storage.rglob("*"):
+            if path.is_file():
+                path.unlink()
+
+    results, text = complaints(cluster, harm)
+    assert False in results
+    assert any(NAME in line for line in errors(text))
+
+
+def test_a_guest_that_nobody_knows_is_noticed(cluster: SmallCluster) -> None:
+    machine = cluster.machines[node_name(3)]
+
+    def harm() -> None:
+        directory = machine.paths.run / "fake-hypervisor"
+        directory.mkdir(exist_ok=True)
+        (directory / "stranger.example.com").write_text("0\n16\n1\n")
+
+    results, text = complaints(cluster, harm)
+    assert False in results
+    assert any("stranger.example.com" in line for line in errors(text))
+    assert running(machine.paths) == {"stranger.example.com"}
+
+
+def test_a_silent_node_is_noticed(cluster: SmallCluster) -> None:
+    def harm() -> None:
+        cluster.machines[node_name(3)].up = False
+
+    results, text = complaints(cluster, harm)
+    assert False in results
+    assert any(node_name(3) in line for line in about(text, "ENODERPC"))

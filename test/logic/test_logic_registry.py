@@ -1,0 +1,49 @@
+"""Which opcodes have a logical unit."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import facts
+from ganeti.errors import Code, OpPrereqError
+from ganeti.logic import registry
+from ganeti.opcodes.registry import MODULES
+
+# Declared, but this release can't do them yet. The list may only shrink.
+MISSING: list[str] = [
+    "OP_BACKUP_EXPORT",
+    "OP_BACKUP_PREPARE",
+    "OP_BACKUP_REMOVE",
+    "OP_CLUSTER_RENEW_CRYPTO",
+    "OP_EXT_STORAGE_DIAGNOSE",
+    "OP_INSTANCE_MOVE",
+    "OP_REPAIR_NODE_STORAGE",
+    "OP_TEST_ALLOCATOR",
+    "OP_TEST_JQUEUE",
+    "OP_TEST_OS_PARAMS",
+]
+
+
+def declared() -> list[str]:
+    return sorted(MODULES)
+
+
+def test_the_list_of_missing_units_only_shrinks() -> None:
+    missing = [op_id for op_id in declared() if not registry.is_implemented(op_id)]
+    assert missing == MISSING
+
+
+def test_every_unit_is_of_its_opcode() -> None:
+    for op_id in declared():
+        if op_id not in MISSING:
+            assert registry.unit_for(op_id).opcode.OP_ID == op_id
+
+
+def test_a_missing_unit_is_a_clear_refusal() -> None:
+    for op_id in MISSING:
+        with pytest.raises(OpPrereqError, match=f"{op_id} is known, but") as caught:
+            registry.unit_for(op_id)
+        assert caught.value.code == Code.ENVIRON
+
+
+def test_every_declared_opcode_is_of_the_facts() -> None:
+    assert set(declared()) <= set(facts("opcodes")["opcodes"])
