@@ -18,7 +18,7 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import ConfigurationError, GenericError, OpExecError
 from ganeti.locking.request import Held, LockRequest
-from ganeti.logic.base import HookEnv, LogicalUnit, step_arguments
+from ganeti.logic.base import GeneratedJobs, HookEnv, LogicalUnit, step_arguments
 from ganeti.logic.config_steps import run_config_step
 from ganeti.logic.registry import unit_for
 from ganeti.model.disk import Disk
@@ -424,7 +424,8 @@ def run_unit(services: FakeServices, op: Opcode, held: Held | None = None) -> Ra
         before = unit.hooks(config, plan)
         if op.dry_run:
             return Ran(unit.dry_run_result(plan), plan, locks, before, None)
-        result = encode(unit.execute(plan))
+        done = unit.execute(plan)
+        result: Json = done if isinstance(done, GeneratedJobs) else encode(done)
         after = unit.hooks(services.snapshot(), plan) if before else None
         return Ran(result, plan, locks, before, after)
     finally:
