@@ -188,15 +188,3 @@ def test_a_dry_run_changes_nothing(cluster: SmallCluster) -> None:
         assert client.master.store.reservations.owners == frozenset()
 
     live(cluster, act)
-
-
-def test_an_opcode_without_unit_is_a_clear_refusal(cluster: SmallCluster) -> None:
-    async def act(client: Client) -> None:
-        error = await client.error({"OP_ID": "OP_TEST_JQUEUE", "reason": [], **JQUEUE})
-        assert error[0] == "OpPrereqError"
-        assert error[1][1] == "environment_error"
-
-    live(cluster, act)
-
-
-JQUEUE = {"notify_waitlock": False, "notify_exec": False, "log_messages": [], "fail": False}
