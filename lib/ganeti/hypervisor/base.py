@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ganeti.model.disk import Disk
     from ganeti.model.filled import FilledInstance
     from ganeti.model.instance import Instance
+    from ganeti.model.nic import Nic
     from ganeti.model.node import Node
     from ganeti.model.report import HypervisorNodeInfo, MigrationStatus, RunningInfo
     from ganeti.paths import Paths
@@ -199,6 +200,42 @@ class Hypervisor(ABC):
         """The running guest sees that its disk has `size_bytes` now."""
         raise HotplugError(
             f"instance {instance.name}: {self.kind} can't tell a running guest of a larger disk"
+        )
+
+    # Devices of a running guest. A device is recognised by its uuid.
+    def check_hotplug(self, instance: FilledInstance) -> None:
+        """HotplugError when devices of this guest can't be changed while it runs."""
+        raise self._no_hotplug(instance)
+
+    def hot_add(self, instance: FilledInstance, device: GuestDisk | Nic, index: int) -> None:
+        """The guest has the device too; `index` is its place among those of its kind."""
+        raise self._no_hotplug(instance)
+
+    def hot_remove(
+        self, instance: FilledInstance, device: GuestDisk | Nic
+    ) -> Mapping[str, Json] | None:
+        """The guest has let go of the device; answers where it was (`hvinfo`), if it was there.
+
+        HotplugError when the guest does not let go of it; then it may still do so later.
+        """
+        raise self._no_hotplug(instance)
+
+    def hot_modify(self, instance: FilledInstance, device: GuestDisk | Nic, index: int) -> None:
+        """The guest has the device as it is described now, at the same place."""
+        raise self._no_hotplug(instance)
+
+    def disks_of_guest(self, instance: FilledInstance) -> Sequence[GuestDisk]:
+        """The disks that the running guest has, in their order, as the driver remembers them."""
+        raise self._no_hotplug(instance)
+
+    def links_moved(self, instance: FilledInstance, links: Mapping[str, Path]) -> None:
+        """The guest's disks, by uuid, are found behind these links from now on."""
+        raise self._no_hotplug(instance)
+
+    def _no_hotplug(self, instance: FilledInstance) -> HotplugError:
+        return HotplugError(
+            f"instance {instance.name}: devices of a running {self.kind} instance can't be changed;"
+            " the change will be seen at its next start"
         )
 
     # Migration; see facts/storage.md §6.

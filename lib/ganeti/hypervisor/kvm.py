@@ -34,8 +34,9 @@ from ganeti.hypervisor.kvm_argv import (
     memory_and_vcpus,
     start_argv,
 )
-from ganeti.hypervisor.kvm_devices import Tap, device_id, place_devices
+from ganeti.hypervisor.kvm_devices import Tap, place_devices
 from ganeti.hypervisor.kvm_files import KvmDirectories, KvmFiles
+from ganeti.hypervisor.kvm_hotplug import KvmHotplug
 from ganeti.hypervisor.kvm_migrate import KvmMigration
 from ganeti.hypervisor.kvm_probe import Probe
 from ganeti.hypervisor.kvm_runtime import Runtime
@@ -45,7 +46,6 @@ from ganeti.serializer import Json
 from ganeti.types import HypervisorKind
 
 if TYPE_CHECKING:
-    from ganeti.model.disk import Disk
     from ganeti.model.filled import FilledInstance
     from ganeti.model.instance import Instance
     from ganeti.model.nic import Nic
@@ -67,12 +67,12 @@ _FILES: Final = (
 _DIRECTORIES: Final = ("vnc_x509_path", "mem_path")
 
 
-class KvmHypervisor(KvmMigration, Hypervisor):
+class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
     """The driver; it has no state but the node's files."""
 
     kind: ClassVar[HypervisorKind] = HypervisorKind.KVM
     capabilities: ClassVar[HvCapabilities] = HvCapabilities(
-        migrate=True, pause=True, balloon=True, console_port=True, uris=True
+        migrate=True, pause=True, balloon=True, hotplug=True, console_port=True, uris=True
     )
 
     def __init__(self, host: HvHost, qmp: kvm_qmp.QmpPort = kvm_qmp.converse) -> None:
@@ -366,10 +366,6 @@ class KvmHypervisor(KvmMigration, Hypervisor):
 
     def balloon(self, instance: FilledInstance, memory_mib: int) -> None:
         self.qmp(self.files(instance.name).qmp, [kvm_qmp.set_balloon(memory_mib)])
-
-    def resize_disk(self, instance: FilledInstance, disk: Disk, size_bytes: int) -> None:
-        request = {"node-name": device_id("disk", disk.uuid), "size": size_bytes}
-        self.qmp(self.files(instance.name).qmp, [kvm_qmp.Command("block_resize", request)])
 
     # The node.
     def node_info(self, hvparams: Mapping[str, Json]) -> HypervisorNodeInfo:

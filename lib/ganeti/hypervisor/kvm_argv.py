@@ -98,7 +98,7 @@ def start_argv(
     if hvparams["keymap"]:
         made += ["-k", str(hvparams["keymap"])]
     for nic, tap in nics:
-        made += nic_argv(nic, tap, hvparams)
+        made += nic_argv(nic, tap)
     if not nics:
         made += ["-net", "none"]
     if incoming:

@@ -7,7 +7,7 @@ at the same places after a reboot or a migration. Source: facts/hypervisors.md, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -142,10 +142,28 @@ def place_devices(
     return tuple(placed_nics), tuple(placed_disks)
 
 
-def _device(hvinfo: Mapping[str, Json], *more: str) -> str:
-    keys = ("driver", "id", "bus", "addr", "channel", "scsi-id", "lun")
-    parts = [f"{key}={hvinfo[key]}" for key in keys if key in hvinfo]
-    return ",".join([parts[0].removeprefix("driver="), *parts[1:], *more])
+def option(properties: Mapping[str, Json]) -> str:
+    """Properties, as QMP takes them, in the form of a command line: `a=1,b.c=on`."""
+    return ",".join(_flat(properties, ""))
+
+
+def device_option(properties: Mapping[str, Json]) -> str:
+    """As `option`; the driver stands first and without its name."""
+    rest = {key: value for key, value in properties.items() if key != "driver"}
+    return f"{properties['driver']},{option(rest)}"
+
+
+def _flat(value: Json, name: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _flat(one, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _flat(one, f"{name}.{index}")
+    elif isinstance(value, bool):
+        yield f"{name}={'on' if value else 'off'}"
+    else:
+        yield f"{name}={escaped(str(value))}"
 
 
 # Disks.
@@ -166,78 +184,120 @@ def cache_of(disk: GuestDisk, hvparams: Mapping[str, Json]) -> tuple[str, str, s
 
 def disk_argv(guest: GuestDisk, hvparams: Mapping[str, Json], is_block: bool) -> list[str]:
     """`-device` and `-blockdev` of one disk. `is_block`: the link leads to a block device."""
-    disk = guest.disk
-    if disk.mode is not DiskMode.READ_WRITE:
-        raise HypervisorError(f"disk {disk.iv_name or disk.uuid}: KVM has no read-only disks")
-    info = disk.hvinfo or {}
+    check_mode(guest)
     disk_type = str(hvparams["disk_type"])
-    write_cache, direct, no_flush = cache_of(guest, hvparams)
     if disk_type in BOARD_TYPES:
         return ["-drive", f"file={escaped(guest.link)},format=raw,if={disk_type}"]
-    name = str(info["id"])
-    more = [f"drive={name}"]
-    if disk_type not in ("scsi-generic", "scsi-block"):  # these pass commands through
-        more.append(f"write-cache={write_cache}")
+    device = disk_device(guest, hvparams)
     if disk_type == "ide":
-        device = ",".join(["ide-hd", *more])
-    else:
-        device = _device(info, *more)
-    discard = str(hvparams.get("disk_discard") or "default")
-    blockdev = [
-        *("driver=raw", f"node-name={name}"),
-        *([f"discard={discard}"] if discard != "default" else []),  # QEMU's own choice
-        *(f"cache.direct={direct}", f"cache.no-flush={no_flush}"),
-        *_backend(guest, str(hvparams.get("disk_aio") or "threads"), is_block),
-        "auto-read-only=off",
+        device = {key: device[key] for key in ("driver", "drive", "write-cache")}
+    return [
+        *("-device", device_option(device)),
+        *("-blockdev", option(disk_node(guest, hvparams, is_block))),
     ]
-    return ["-device", device, "-blockdev", ",".join(blockdev)]
 
 
-def _backend(guest: GuestDisk, aio: str, is_block: bool) -> list[str]:
-    """The `file.` part: a file, a block device, or the address of a storage service."""
+def check_mode(guest: GuestDisk) -> None:
+    """HypervisorError for a disk that may not be written."""
+    if guest.disk.mode is not DiskMode.READ_WRITE:
+        raise HypervisorError(
+            f"disk {guest.disk.iv_name or guest.disk.uuid}: KVM has no read-only disks"
+        )
+
+
+def disk_device(guest: GuestDisk, hvparams: Mapping[str, Json]) -> dict[str, Json]:
+    """What the guest sees of a disk: properties of `-device` and of device_add."""
+    info = dict(guest.disk.hvinfo or {})
+    made = {**info, "drive": info["id"]}
+    if info["driver"] not in ("scsi-generic", "scsi-block"):  # these pass commands through
+        made["write-cache"] = cache_of(guest, hvparams)[0]
+    return made
+
+
+def disk_node(
+    guest: GuestDisk, hvparams: Mapping[str, Json], is_block: bool, path: str | None = None
+) -> dict[str, Json]:
+    """What stands behind a disk: properties of `-blockdev` and of blockdev-add.
+
+    `path` takes the place of the disk's link.
+    """
+    _, direct, no_flush = cache_of(guest, hvparams)
+    discard = str(hvparams.get("disk_discard") or "default")
+    aio = str(hvparams.get("disk_aio") or "threads")
+    return {
+        "driver": "raw",
+        "node-name": (guest.disk.hvinfo or {})["id"],
+        **({"discard": discard} if discard != "default" else {}),  # QEMU's own choice
+        "cache": {"direct": direct == "on", "no-flush": no_flush == "on"},
+        "file": _backend(guest, aio, is_block, path or str(guest.link)),
+        "auto-read-only": False,
+    }
+
+
+def _backend(guest: GuestDisk, aio: str, is_block: bool, path: str) -> dict[str, Json]:
+    """The `file` part: a file, a block device, or the address of a storage service."""
     if guest.uri is None:
         driver = "host_device" if is_block else "file"
-        return [f"file.driver={driver}", f"file.filename={escaped(guest.link)}", f"file.aio={aio}"]
+        return {"driver": driver, "filename": path, "aio": aio}
     scheme, _, rest = guest.uri.partition(":")
     if scheme == "rbd":
         pool, _, image = rest.partition("/")
-        return ["file.driver=rbd", f"file.pool={escaped(pool)}", f"file.image={escaped(image)}"]
+        return {"driver": "rbd", "pool": pool, "image": image}
     if scheme == "gluster":
         return _gluster(rest.removeprefix("//"))
     raise HypervisorError(f"disk address {guest.uri!r}: KVM opens only rbd: and gluster:")
 
 
-def _gluster(rest: str) -> list[str]:
+def _gluster(rest: str) -> dict[str, Json]:
     server, _, path = rest.partition("/")
     volume, _, file_path = path.partition("/")
     host, _, port = server.rpartition(":")
-    return [
-        *("file.driver=gluster", "file.server.0.type=inet"),
-        *(f"file.server.0.host={host.strip('[]')}", f"file.server.0.port={port}"),
-        *(f"file.volume={escaped(volume)}", f"file.path={escaped(file_path)}"),
-    ]
+    return {
+        "driver": "gluster",
+        "server": [{"type": "inet", "host": host.strip("[]"), "port": port}],
+        "volume": volume,
+        "path": file_path,
+    }
 
 
 # Network interfaces.
 
 
-def nic_argv(nic: Nic, tap: Tap, hvparams: Mapping[str, Json]) -> list[str]:
+def nic_argv(nic: Nic, tap: Tap) -> list[str]:
     """`-netdev` and `-device` of one interface."""
-    info = nic.hvinfo or {}
-    name = str(info["id"])
-    more = [f"netdev={name}", f"mac={nic.mac}"]
-    if not tap.fds:
-        return ["-netdev", f"type=user,id={name}", "-device", _device(info, *more)]
-    netdev = ["type=tap", f"id={name}", _descriptors("fd", tap.fds)]
-    if tap.vhost_fds:
-        netdev += [_descriptors("vhostfd", tap.vhost_fds), "vhost=on"]
+    name = str((nic.hvinfo or {})["id"])
+    descriptors = [str(fd) for fd in (*tap.fds, *tap.vhost_fds)]
+    return [
+        *("-netdev", option(nic_backend(name, tap, descriptors))),
+        *("-device", device_option(nic_device(nic, tap))),
+    ]
+
+
+def nic_device(nic: Nic, tap: Tap) -> dict[str, Json]:
+    """What the guest sees of an interface: properties of `-device` and of device_add."""
+    info = dict(nic.hvinfo or {})
+    made = {**info, "netdev": info["id"], "mac": nic.mac}
     if len(tap.fds) > 1:
         # Two vectors per queue, one for configuration, one for control.
-        more += ["mq=on", f"vectors={2 * len(tap.fds) + 2}"]
-    return ["-netdev", ",".join(netdev), "-device", _device(info, *more)]
+        made |= {"mq": True, "vectors": 2 * len(tap.fds) + 2}
+    return made
 
 
-def _descriptors(word: str, fds: Sequence[int]) -> str:
-    if len(fds) == 1:
-        return f"{word}={fds[0]}"
-    return f"{word}s=" + ":".join(map(str, fds))
+def nic_backend(name: str, tap: Tap, descriptors: Sequence[str]) -> dict[str, Json]:
+    """What stands behind an interface: properties of `-netdev` and of netdev_add.
+
+    `descriptors`: how QEMU knows the tap's descriptors and after them the vhost ones, by number
+    or by the names of getfd.
+    """
+    if not tap.fds:
+        return {"type": "user", "id": name}
+    queues = len(tap.fds)
+    made: dict[str, Json] = {"type": "tap", "id": name}
+    made |= _descriptors("fd", descriptors[:queues])
+    if tap.vhost_fds:
+        made |= {**_descriptors("vhostfd", descriptors[queues:]), "vhost": True}
+    return made
+
+
+def _descriptors(word: str, names: Sequence[str]) -> dict[str, Json]:
+    return {word: names[0]} if len(names) == 1 else {f"{word}s": ":".join(names)}

@@ -11,21 +11,39 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ganeti.errors import HypervisorError
 from ganeti.serializer import Json
+
+if TYPE_CHECKING:
+    from qemu.qmp import QMPClient
 
 QMP_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """The events that tell the end of what a command has begun, for one device."""
+
+    device: str
+    good: str
+    bad: str
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """One QMP command. `optional`: an error of it is None as answer, not a failure."""
+    """One QMP command. `optional`: an error of it is None as answer, not a failure.
+
+    `fd` is sent along (SCM_RIGHTS; the sender keeps its own). With an `ending` the conversation
+    goes on when one of its events has come; the bad one is a failure.
+    """
 
     name: str
     arguments: Mapping[str, Json] = field(default_factory=dict)
     optional: bool = False
+    fd: int | None = None
+    ending: Ending | None = None
 
 
 class QmpPort(Protocol):
@@ -74,7 +92,7 @@ async def _conversation(socket: Path, commands: Sequence[Command]) -> list[Json]
         try:
             for command in commands:
                 try:
-                    answers.append(await client.execute(command.name, dict(command.arguments)))
+                    answers.append(await _execute(client, command))
                 except ExecuteError as error:
                     if not command.optional:
                         raise HypervisorError(
@@ -90,6 +108,23 @@ async def _conversation(socket: Path, commands: Sequence[Command]) -> list[Json]
         if len(answers) < len(commands):
             raise HypervisorError(f"QMP socket {socket.name}: {error}") from error
     return answers
+
+
+async def _execute(client: QMPClient, command: Command) -> Json:
+    if command.fd is not None:
+        client.send_fd_scm(command.fd)
+    if command.ending is None:
+        return await client.execute(command.name, dict(command.arguments))
+    ending = command.ending
+    with client.listener((ending.good, ending.bad)) as events:
+        answer = await client.execute(command.name, dict(command.arguments))
+        async for event in events:
+            data = event.get("data")
+            if isinstance(data, dict) and data.get("device") == ending.device:
+                if event["event"] == ending.bad:
+                    raise HypervisorError(f"{command.name} {ending.device}: the guest refuses")
+                break
+    return answer
 
 
 # The words of QMP that the driver uses.

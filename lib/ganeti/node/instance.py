@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from ganeti.errors import GenericError, HotplugError, HypervisorError
+from ganeti.errors import GenericError, HotplugError, HypervisorError, ParseError
+from ganeti.hypervisor.base import GuestDisk, Hypervisor
 from ganeti.model.disk import Disk
 from ganeti.model.filled import FilledInstance
+from ganeti.model.nic import Nic
 from ganeti.model.report import MigrationStatus, RunningInfo
 from ganeti.node.context import NodeContext
-from ganeti.node.disk import guest_disks, remove_links
+from ganeti.node.disk import assemble, guest_disks, link_of, make_link, remove_links
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
-from ganeti.serializer import Json, dump_bytes
+from ganeti.serializer import Json, decode, dump_bytes
 from ganeti.types import RebootType
 
 log = logging.getLogger(__name__)
@@ -150,8 +153,7 @@ def store_reason(node: NodeContext, instance_name: str, reason: calls.ReasonTrai
 
 @serves(calls.hotplug_supported)
 def hotplug_supported(node: NodeContext, instance: FilledInstance) -> None:
-    if not node.hypervisor(instance.hypervisor).capabilities.hotplug:
-        raise _no_hotplug(instance)
+    node.hypervisor(instance.hypervisor).check_hotplug(instance)
 
 
 @serves(calls.hotplug_device)
@@ -164,14 +166,55 @@ def hotplug_device(
     extra: Json,
     seq: int,
 ) -> Json:
-    raise _no_hotplug(instance)
+    """hvinfo of a removed device, else None. Source: facts/hypervisors.md, Hotplug."""
+    hypervisor = node.hypervisor(instance.hypervisor)
+    found = _device(instance, dev_type, device, extra)
+    answer: Mapping[str, Json] | None = None
+    match action:
+        case "hotadd":
+            hypervisor.hot_add(instance, found, seq)
+        case "hotremove":
+            answer = hypervisor.hot_remove(instance, found)
+        case "hotmod":
+            hypervisor.hot_modify(instance, found, seq)
+        case _:
+            raise HotplugError(f"hotplug action {action!r} is none of hotadd, hotremove, hotmod")
+    if isinstance(found, GuestDisk):
+        _move_links(node, instance, hypervisor)
+    log.info("instance %s: %s of %s %d", instance.name, action, dev_type, seq)
+    return None if answer is None else dict(answer)
 
 
-def _no_hotplug(instance: FilledInstance) -> HotplugError:
-    return HotplugError(
-        f"instance {instance.name}: devices of a running {instance.hypervisor} instance can't be"
-        " changed; the change will be seen at its next start"
-    )
+def _device(
+    instance: FilledInstance, dev_type: str, device: calls.Params, extra: Json
+) -> GuestDisk | Nic:
+    """What the call is about, in types; HotplugError when it is nothing we know."""
+    where = f"hotplug of instance {instance.name}"
+    try:
+        match dev_type, extra:
+            case "nic", _:
+                return decode(Nic, dict(device), where)
+            case "disk", [str(link), None | str(), *_]:
+                return GuestDisk(decode(Disk, dict(device), where), Path(link), extra[1])
+    except ParseError as error:
+        raise HotplugError(str(error)) from error
+    raise HotplugError(f"{where}: a nic, or a disk with its link and address, is expected")
+
+
+def _move_links(node: NodeContext, instance: FilledInstance, hypervisor: Hypervisor) -> None:
+    """Links have the indexes of the disks again, for those who know only these.
+
+    A disk that came or went in the middle has shifted the others.
+    """
+    guests = hypervisor.disks_of_guest(instance)
+    moved = {}
+    for index, guest in enumerate(guests):
+        attached = assemble(node, guest.disk, on_primary=True)
+        if attached is not None and attached.path is not None:
+            moved[guest.disk.uuid] = make_link(node, instance.name, index, attached.path)
+    if any(guest.link != moved.get(guest.disk.uuid, guest.link) for guest in guests):
+        hypervisor.links_moved(instance, moved)
+    link_of(node, instance.name, len(guests)).unlink(missing_ok=True)
 
 
 @serves(calls.resize_disk)
