@@ -108,6 +108,17 @@ class ClusterBed:
         finally:
             os.close(handle)
 
+    @contextmanager
+    def paused(self, daemon: str, node: str | int = 1) -> Iterator[None]:
+        """It lives and does nothing; what is sent to it waits."""
+        pid = self.pid(daemon, node)
+        assert pid is not None, f"{daemon} does not run on node {node}"
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def start(self, daemon: str, node: str | int = 1) -> None:
         name = self.cluster.full_name(node)
         daemons.start(self.cluster.paths(name), name, daemon)

@@ -17,7 +17,7 @@ from ganeti.errors import Code, GenericError, OpPrereqError
 from ganeti.serializer import Json
 from ganeti.types import TagKind
 
-PROGRAM = Program("gnt-cluster", aliases={"show": "info"})
+PROGRAM = Program("gnt-cluster", aliases={"masterfailover": "master-failover", "show": "info"})
 
 SIMULATE_ERRORS = options.switch(
     "--debug-simulate-errors", dest="simulate_errors", help="for tests: let most checks fail"
@@ -47,6 +47,18 @@ REPLICATION_NETWORK = options.switch(
 )
 REDIST_YES_DO_IT = options.switch("--yes-do-it", dest="yes_do_it", help="has no effect")
 CONFIRM = options.switch("--yes", dest="confirm", help="skip the question")
+NO_VOTING = options.switch(
+    "--no-voting", dest="no_voting", help="don't ask the other nodes who the master is"
+)
+FAILOVER_YES_DO_IT = options.switch(
+    "--yes-do-it", dest="yes_do_it", help="with --no-voting: no question"
+)
+IGNORE_OFFLINE_NODES = options.value(
+    "--ignore-offline-nodes",
+    dest="ignore_offline_nodes",
+    default=True,
+    help="no: offline nodes count among those that must answer",
+)
 VERIFY_CODES = tuple(
     "ECLUSTERCERT ECLUSTERCFG ECLUSTERCLIENTCERT ECLUSTERDANGLINGINST ECLUSTERDANGLINGNODES"
     " ECLUSTERFILECHECK EEXTAGS EGROUPDIFFERENTPVSIZE EINSTANCEBADNODE EINSTANCEDOWN"
@@ -94,6 +106,33 @@ def destroy(run: Run) -> None:
 def getmaster(run: Run) -> None:
     """Print the name of the master node."""
     run.out(run.world.ssconf("master_node"))
+
+
+@PROGRAM.command("master-failover", options=[NO_VOTING, FAILOVER_YES_DO_IT, IGNORE_OFFLINE_NODES])
+def master_failover(run: Run) -> int:
+    """Make this node, a master candidate, the master."""
+    import logging
+
+    from ganeti.master import failover
+
+    logging.getLogger("ganeti").addHandler(logging.NullHandler())  # `say` tells what matters
+    wanted = run.options
+    if wanted.no_voting:
+        run.require(
+            wanted.yes_do_it,
+            "Without voting, two nodes may be the master when the old one still lives. Go on?",
+        )
+    settings = failover.FailoverSettings(
+        paths=run.world.paths,
+        hostname=run.world.hostname,
+        say=run.err,
+        no_voting=wanted.no_voting,
+        count_offline=str(wanted.ignore_offline_nodes).lower() in ("no", "false"),
+    )
+    try:
+        return failover.master_failover(settings)
+    except failover.Unhealthy as error:
+        raise Refused(str(error)) from error
 
 
 @PROGRAM.command("master-ping")

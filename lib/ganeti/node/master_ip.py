@@ -110,9 +110,11 @@ def _run_script(node: NodeContext, action: str, master_params: calls.MasterParam
 
 @serves(calls.node_start_master_daemons)
 def node_start_master_daemons(node: NodeContext, no_voting: bool) -> None:
-    """All are asked to start; the error names each that did not."""
+    """All that are installed are asked to start; the error names each that did not."""
     problems = []
     for name in node.settings.master_daemons:
+        if not daemons.program(name).exists():
+            continue
         forced = no_voting and name == MASTER_PROGRAM
         arguments = ["--no-voting", "--yes-do-it"] if forced else []
         try:
