@@ -43,8 +43,8 @@ class Machine:
         self.now += 0.001
         return self.now
 
-    def queue(self, *, journal_bytes: int = 1 << 20) -> JobQueue:
-        journal = ReplicatedJournal(
+    def journal(self) -> ReplicatedJournal:
+        return ReplicatedJournal(
             "queue",
             self.paths.queue_journal,
             disk=self.disk,
@@ -52,6 +52,11 @@ class Machine:
             identity="abc",
             offload=in_place,
         )
+
+    def queue(
+        self, journal: ReplicatedJournal | None = None, *, journal_bytes: int = 1 << 20
+    ) -> JobQueue:
+        journal = journal or self.journal()
         store = JobStore(self.paths, self.disk, offload=in_place)
         return JobQueue(store, journal, self.executor, self.clock, journal_bytes=journal_bytes)
 

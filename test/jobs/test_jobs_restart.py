@@ -16,6 +16,7 @@ from ganeti.errors import GenericError, JobQueueError
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import JobQueue, OpRun
 from ganeti.jobs.undo import Step
+from ganeti.rpc.base import Target
 from ganeti.serializer import Json, loads
 
 
@@ -205,9 +206,39 @@ def test_canceling_job_is_canceled_after_a_restart() -> None:
         await until(queue, number, "canceling")
         after = machine.after_crash().queue()
         await after.start()
-        assert after.jobs[number].status == "canceled"
+        assert (await until_end(after, number)).status == "canceled"
         asking.cancel()
         await after.stop()
+
+    run(main())
+
+
+def test_queue_is_ready_before_the_candidates_have_the_new_journal() -> None:
+    async def main() -> None:
+        machine = Machine(SteeredExecutor())
+        queue = machine.queue()
+        await queue.start()
+        numbers = await queue.submit_many([[delay()] for _ in range(4)])
+        for number in numbers:
+            await until(queue, number, "waiting")
+
+        executor = SteeredExecutor()
+        after = machine.after_crash(executor)
+        journal = after.journal()
+        journal.set_followers([Target("a", "a", "silent")])
+        queue = after.queue(journal)
+        began = asyncio.get_running_loop().time()
+        await queue.start()
+        assert asyncio.get_running_loop().time() - began < 0.1
+        assert not executor.runs and {job.status for job in queue.jobs.values()} == {"waiting"}
+        canceled = await queue.cancel(numbers[0])
+        assert canceled[0] and journal.degraded  # the deadline is over
+        for number in numbers[1:]:
+            executor.grant(number)
+            executor.finish(number)
+            assert (await until_end(queue, number)).status == "success"
+        assert queue.jobs[numbers[0]].status == "canceled" and queue.running == 0
+        await queue.stop()
 
     run(main())
 

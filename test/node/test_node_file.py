@@ -149,14 +149,16 @@ def test_one_bad_ssconf_value_leaves_all_as_they_were(tmp_path: Path, bad: dict[
 def test_placed_job_files_are_settled_when_they_are_as_expected(tmp_path: Path) -> None:
     node = a_node(tmp_path)
     one, two, gone = (f"{QUEUE}/job-{number}" for number in (1, 2, 3))
-    job_file.jobqueue_place(node, [(one, pack(b"one")), (two, pack(b"two" * 999))])
+    job_file.jobqueue_place(node, [(one, pack(b"one")), (two, pack(b"two" * 999))], False)
     assert node.paths.job_file(1).read_bytes() == b"one"
     assert node.paths.job_file(2).read_bytes() == b"two" * 999
     wanted = {one: zlib.crc32(b"one"), two: zlib.crc32(b"other"), gone: 0}
     assert job_file.jobqueue_settle(node, wanted) == [two, gone]
     with pytest.raises(JobQueueError, match="does not belong"):
-        job_file.jobqueue_place(node, [(one, pack(b"new")), ("/etc/passwd", pack(b""))])
+        job_file.jobqueue_place(node, [(one, pack(b"new")), ("/etc/passwd", pack(b""))], True)
     assert node.paths.job_file(1).read_bytes() == b"one"
+    job_file.jobqueue_place(node, [(one, pack(b"durable"))], True)
+    assert node.paths.job_file(1).read_bytes() == b"durable"
 
 
 def test_job_files_are_written_moved_and_purged(tmp_path: Path) -> None:

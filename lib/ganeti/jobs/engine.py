@@ -56,6 +56,8 @@ class Engine:
         )
         self.serial = 0  # last number given out, durable or not
         self.stopping = False
+        self.resuming: set[int] = set()  # see `_resume`
+        self.resumed = asyncio.Event()
         self._store = store
         self._journal = journal
         self._executor = executor
@@ -78,17 +80,37 @@ class Engine:
             self._open.close()
             raise
         self.keeper.start()
-        back = [record for job in self.jobs.by_id.values() for record in self._back(job)]
-        if back:
-            await self.recorder.commit(*back)
         live = [job for job in self.jobs.by_id.values() if not job.is_final]
         crashed = [job for job in live if running_index(job) is not None]
+        back = [record for job in live for record in self._back(job)]
+        self.resuming = {record.id for record in back}
         for job in crashed:
             self.scheduler.adopt(Ticket(job.id))
         self.scheduler.add(self.ticket(job) for job in live if running_index(job) is None)
         for job in crashed:
             self._spawn(job.id, self._end_after_crash(job))
+        if back:
+            self._spawn(0, self._resume(back))
         self.reject(live)
+        self.start_jobs()
+
+    async def _resume(self, back: Sequence[Moved]) -> None:
+        """Jobs that waited for locks are queued again, those that were being canceled have ended.
+
+        The daemon is ready before: this takes as long as a majority of the candidates needs to
+        get the new journal. Until then these jobs hold still.
+        """
+        await self.recorder.commit(*back)
+        numbers, self.resuming = self.resuming, set()
+        jobs = [self.jobs.by_id[number] for number in numbers if number in self.jobs.by_id]
+        live = [job for job in jobs if not job.is_final]
+        for number in numbers - {job.id for job in live}:
+            self.scheduler.remove(number)
+        for job in live:
+            self.scheduler.update(self.ticket(job))
+        self.reject(live)
+        self.resumed.set()
+        await asyncio.sleep(0)  # who waited to cancel one of them comes first
         self.start_jobs()
 
     async def _load(self) -> None:
@@ -236,7 +258,9 @@ class Engine:
         if rule is not None and rule.action is Action.RATE_LIMIT:
             limits[f"rule {rule.uuid}"] = rule.limit
         paused = rule is not None and rule.action in (Action.PAUSE, Action.REJECT)
-        return Ticket(job.id, job.priority, job.dependencies, limits, paused)
+        return Ticket(
+            job.id, job.priority, job.dependencies, limits, paused or job.id in self.resuming
+        )
 
     def set_rules(self, rules: Sequence[Rule], max_running: int) -> None:
         """From now on these count, also for jobs that are queued already."""
@@ -256,7 +280,7 @@ class Engine:
         queued = []
         for job in jobs:
             rule = effective_rule(self.rules, job)
-            if rule is None or rule.action is not Action.REJECT:
+            if rule is None or rule.action is not Action.REJECT or job.id in self.resuming:
                 continue
             if self.scheduler.is_queued(job.id):
                 queued.append(job)

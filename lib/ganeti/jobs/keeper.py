@@ -56,6 +56,7 @@ class Keeper:
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._serve_candidates()
 
     def changed(self, numbers: Iterable[int]) -> None:
         """These jobs are not what their files say."""
@@ -106,7 +107,7 @@ class Keeper:
         self.unmoved.difference_update(todo)
         if self._replicator is not None:
             self._replicator.archived(todo)
-            self._wake.set()
+            self._serve_candidates()
 
     async def archive_again(self, numbers: Sequence[int]) -> None:
         """As `move_to_archive`, after a start: who knows how far that came, here and elsewhere."""
@@ -131,14 +132,20 @@ class Keeper:
             await self.renew_journal()
         except (OSError, GenericError) as error:
             logger.error("job files are not all written: %s; the journal has the rest", error)
+        if self._replicator is not None:
+            await self._replicator.stop()
+
+    def _serve_candidates(self) -> None:
+        """Not before the start: until the journal is new, nothing says which files need no sync."""
+        if self._replicator is not None and self._task is not None:
+            self._replicator.serve()
 
     async def _run(self) -> None:
         while True:
             await self._wait_until_due()
             try:
                 await self._write_due()
-                if self._replicator is not None:
-                    await self._replicator.flush()
+                self._serve_candidates()
                 if self._journal.size > self._journal_bytes:
                     await self.renew_journal()
             except (OSError, GenericError) as error:
@@ -158,8 +165,6 @@ class Keeper:
                     await self._wake.wait()
             except TimeoutError:
                 return
-            if not self._due:
-                return  # something for the candidates
             await asyncio.sleep(COLLECT_S)
 
     async def _write_due(self) -> None:

@@ -125,6 +125,8 @@ class JobQueue:
 
     async def cancel(self, number: int, *, kill: bool = False) -> tuple[bool, str]:
         """Whether the job is canceled (or killed), and a sentence about it."""
+        if number in self._engine.resuming:
+            await self._engine.resumed.wait()
         job = self._live(number)
         if job is None:
             return False, not_in_queue(number)

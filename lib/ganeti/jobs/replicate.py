@@ -1,10 +1,12 @@
 """Job files on the master candidates.
 
 What is durable is in the journal, and the journal's bytes reach the candidates first
-(rpc/replicate.py). Files follow in batches: for each candidate it is remembered which files it
-does not have in their newest form, so one that was away gets them when it is back, and a new one
-gets all. Files of jobs that the journal has go many in a call and are not synced there; before a
-candidate gets a new journal, those that the old one covered are. Source: facts/jobs.md §11.
+(rpc/replicate.py). Files follow in the background, many in a call: for each candidate it is
+remembered which files it does not have in their newest form, so one that was away gets them when
+it is back. After a start nobody knows what the candidates have: they are asked by checksums, and
+get what differs. Files of jobs that the journal has are not synced there; before a candidate gets
+a new journal, those that the old one covered are, and it waits for no others. Source:
+facts/jobs.md §11.
 """
 
 from __future__ import annotations
@@ -13,35 +15,57 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar, cast
 
 from ganeti.jobs.store import archived_name, job_file_name
 from ganeti.rpc import calls
-from ganeti.rpc.base import Target
+from ganeti.rpc.base import Call, P, R, Target
 from ganeti.rpc.client import RpcClient
 from ganeti.utils.offload import Offloader, in_thread
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 8  # files that are synced singly, on their way to one candidate
 FILES_PER_CALL = 32
 BYTES_PER_CALL = 128 * 1024  # a single file may be larger
 SETTLED_PER_CALL = 1000
 TRIES = 2  # to settle: a node that was restarted may have damaged files, which are sent again
 RENAMES_PER_CALL = 10
+RETRY_S = 5.0  # after a candidate failed
+STOP_S = 2.0  # at the end candidates get that long
 
 Rename = tuple[str, str]
+T = TypeVar("T")
 
 
 class _Debt:
-    """What one candidate has to get."""
+    """What one candidate has to get.
+
+    `turn`: one call at a time, so that an older form of a file can't come after a newer one, and
+    others (see `bring`) wait for no more than that.
+    """
 
     def __init__(self, files: Iterable[str]) -> None:
         self.files = dict.fromkeys(files)
+        self.unsure = dict(self.files)  # of these: the candidate may have them already
         self.renames: dict[Rename, None] = {}
         self.unsettled: dict[str, int] = {}  # brought, but not synced: name → crc32
+        self.turn = asyncio.Lock()
 
     def __bool__(self) -> bool:
         return bool(self.files or self.renames)
+
+    @contextmanager
+    def taken(self, names: Sequence[str]) -> Iterator[None]:
+        """They are not owed any more if all goes well inside; a change from now on is owed again,
+        so it begins before they are read."""
+        for name in names:
+            self.files.pop(name, None)
+        try:
+            yield
+        except BaseException:
+            self.files.update(dict.fromkeys(names))
+            raise
 
 
 class JobFileReplicator:
@@ -70,6 +94,8 @@ class JobFileReplicator:
         self._directory = directory
         self._offload = offload
         self._debts: dict[str, _Debt] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # by uuid: who is being served
+        self._stopped = False
         self.is_covered: Callable[[str], bool] = lambda name: False
 
     def changed(self, names: Iterable[str]) -> None:
@@ -77,6 +103,8 @@ class JobFileReplicator:
         names = list(names)
         for debt in self._current().values():
             debt.files.update(dict.fromkeys(names))
+            for name in names:
+                debt.unsure.pop(name, None)
 
     def archived(self, numbers: Iterable[int]) -> None:
         """These jobs' files were moved to the archive."""
@@ -88,11 +116,27 @@ class JobFileReplicator:
         """Files that some candidate does not have in their newest form."""
         return frozenset(name for debt in self._current().values() for name in debt.files)
 
-    async def flush(self) -> None:
-        """Every candidate that answers has everything; the others stay in debt."""
-        self._current()
-        targets = [t for t in self._candidates() if self._debts[t.uuid] and not t.offline]
-        await asyncio.gather(*(self._pay(target, self._debts[target.uuid]) for target in targets))
+    def serve(self) -> None:
+        """Candidates soon have everything. Runs in the background; who fails is tried again."""
+        if self._stopped:
+            return
+        debts = self._current()
+        for target in self._candidates():
+            busy = self._tasks.get(target.uuid)
+            if debts[target.uuid] and not target.offline and (busy is None or busy.done()):
+                work = self._serve(target.uuid)
+                self._tasks[target.uuid] = asyncio.get_running_loop().create_task(work)
+
+    async def stop(self) -> None:
+        """Candidates had a chance to get everything; nobody is served any more."""
+        self.serve()
+        self._stopped = True
+        tasks = list(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def bring(self, target: Target) -> None:
         """The candidate durably has every file that it needs beside the journal. OSError if not.
@@ -103,12 +147,13 @@ class JobFileReplicator:
         if debt is None:
             return
         for _ in range(TRIES):
-            await self._pay(target, debt)
-            needed = [name for name in debt.unsettled if not self.is_covered(name)]
-            settled = await self._settle(target, debt, needed)
-            if settled and not debt.renames and all(map(self.is_covered, debt.files)):
-                return
-        raise OSError(f"node {target.name} does not take the files of the job queue")
+            await self._pay(target, debt, self._is_needed)
+            if not debt.renames and not any(map(self._is_needed, debt.files)):
+                return self.serve()  # with the others
+        raise OSError(f"node {target.name}: files of the job queue change all the time")
+
+    def _is_needed(self, name: str) -> bool:
+        return not self.is_covered(name)
 
     async def set_drain_flag(self, drained: bool) -> None:
         targets = [target for target in self._candidates() if not target.offline]
@@ -130,92 +175,109 @@ class JobFileReplicator:
             }
         return self._debts
 
-    async def _pay(self, target: Target, debt: _Debt) -> None:
-        covered = [name for name in debt.files if self.is_covered(name)]
-        for begin in range(0, len(covered), FILES_PER_CALL):
-            if not await self._bring_some(target, debt, covered[begin : begin + FILES_PER_CALL]):
+    async def _serve(self, uuid: str) -> None:
+        """Until the candidate has everything, or is none any more."""
+        while True:
+            target = next((one for one in self._candidates() if one.uuid == uuid), None)
+            debt = self._current().get(uuid)
+            if target is None or target.offline or not debt:
                 return
-        names = [name for name in debt.files if name not in covered]
-        for begin in range(0, len(names), AT_ONCE):
-            some = names[begin : begin + AT_ONCE]
-            sent = await asyncio.gather(*(self._send(target, debt, name) for name in some))
-            if not all(sent):
-                return
+            try:
+                await self._pay(target, debt, lambda name: True)
+            except OSError as error:
+                logger.warning("job files: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _pay(self, target: Target, debt: _Debt, wanted: Callable[[str], bool]) -> None:
+        """The candidate has the files that are wanted; its archive is up to date. OSError."""
         renames = list(debt.renames)
-        if not await self._settle(target, debt, [old for old, _ in renames]):
-            return
-        for begin in range(0, len(renames), RENAMES_PER_CALL):
-            if not await self._rename(target, debt, renames[begin : begin + RENAMES_PER_CALL]):
-                return
-
-    async def _bring_some(self, target: Target, debt: _Debt, names: list[str]) -> bool:
-        for name in names:
-            debt.files.pop(name, None)  # before reading: a change from now on is owed again
-        contents = await self._offload(lambda: [(name, self._content(name)) for name in names])
-        some = {name: content for name, content in contents if content is not None}
-        for part in _parts(some):
-            outcome = await self._rpc.ask(
-                target,
-                calls.jobqueue_place,
-                [(self._place(name), (0, content)) for name, content in part.items()],
+        moving = {old for old, _ in renames}
+        for _ in range(TRIES):
+            await self._bring_files(
+                target, debt, [name for name in debt.files if wanted(name) or name in moving]
             )
-            if not outcome.ok:
-                debt.files.update(dict.fromkeys(some))
-                logger.warning("job files on node %s: %s", target.name, outcome.error)
-                return False
-            debt.unsettled.update({n: zlib.crc32(text.encode()) for n, text in part.items()})
-        return True
-
-    async def _settle(self, target: Target, debt: _Debt, names: Sequence[str]) -> bool:
-        """Those that were not synced are; False when the node does not say so. Damaged ones are
-        owed again."""
-        wanted = {name: debt.unsettled[name] for name in names if name in debt.unsettled}
-        for begin in range(0, len(wanted), SETTLED_PER_CALL):
-            part = dict(list(wanted.items())[begin : begin + SETTLED_PER_CALL])
-            outcome = await self._rpc.ask(
-                target,
-                calls.jobqueue_settle,
-                {self._place(name): crc for name, crc in part.items()},
-            )
-            if outcome.value is None:
-                logger.warning("job files on node %s: %s", target.name, outcome.error)
-                return False
-            for name, crc in part.items():
-                if debt.unsettled.get(name) == crc:
-                    del debt.unsettled[name]
-                if self._place(name) in outcome.value:
-                    debt.files[name] = None
-        return not any(name in debt.files for name in wanted)
-
-    async def _send(self, target: Target, debt: _Debt, name: str) -> bool:
-        debt.files.pop(name, None)  # before reading: a change from now on is owed again
-        content = await self._offload(lambda: self._content(name))
-        if content is None:
-            return True
-        outcome = await self._rpc.ask(
-            target, calls.jobqueue_update, self._place(name), (0, content)
-        )
-        if not outcome.ok:
-            debt.files[name] = None
-            logger.warning("%s on node %s: %s", name, target.name, outcome.error)
+            loose = [name for name in debt.unsettled if self._is_needed(name) or name in moving]
+            if not await self._settle(target, debt, loose):
+                break
         else:
-            debt.unsettled.pop(name, None)
-        return outcome.ok
+            raise OSError(f"node {target.name} damages files of the job queue")
+        for moves in _chunks(renames, RENAMES_PER_CALL):
+            async with debt.turn:
+                todo = [move for move in moves if move in debt.renames]
+                if todo:
+                    await self._ask(target, calls.jobqueue_rename, self._places(todo))
+                for move in todo:
+                    del debt.renames[move]
 
-    async def _rename(self, target: Target, debt: _Debt, renames: Collection[Rename]) -> bool:
-        outcome = await self._rpc.ask(target, calls.jobqueue_rename, self._places(renames))
-        if not outcome.ok:
-            logger.warning("archiving on node %s: %s", target.name, outcome.error)
-            return False
-        for rename in renames:
-            debt.renames.pop(rename, None)
-        return True
+    async def _bring_files(self, target: Target, debt: _Debt, names: Sequence[str]) -> None:
+        for some in _chunks([name for name in names if name in debt.unsure], SETTLED_PER_CALL):
+            await self._compare(target, debt, some)
+        needed = [name for name in names if self._is_needed(name)]
+        covered = [name for name in names if not self._is_needed(name)]
+        for group in (needed, covered):
+            for some in _chunks(group, FILES_PER_CALL):
+                await self._send(target, debt, some)
+
+    async def _compare(self, target: Target, debt: _Debt, names: Sequence[str]) -> None:
+        """What the candidate has already, durably from now on, it need not get."""
+        async with debt.turn:
+            with debt.taken(names):
+                contents = await self._read(names)
+                checksums = {self._place(n): zlib.crc32(c.encode()) for n, c in contents.items()}
+                other = await self._ask(target, calls.jobqueue_settle, checksums)
+            debt.files.update((name, None) for name in contents if self._place(name) in other)
+            for name in names:
+                debt.unsure.pop(name, None)
+
+    async def _send(self, target: Target, debt: _Debt, names: Sequence[str]) -> None:
+        """The candidate has these files as far as they are owed; synced unless all are covered."""
+        async with debt.turn:
+            names = [name for name in names if name in debt.files]
+            with debt.taken(names):
+                for part in _parts(await self._read(names)):
+                    durable = any(map(self._is_needed, part))
+                    files = [(self._place(name), (0, text)) for name, text in part.items()]
+                    await self._ask(target, calls.jobqueue_place, files, durable)
+                    for name, text in part.items():
+                        debt.unsettled.pop(name, None)
+                        if not durable:
+                            debt.unsettled[name] = zlib.crc32(text.encode())
+
+    async def _settle(self, target: Target, debt: _Debt, names: Sequence[str]) -> list[str]:
+        """These are durable, but for those that were damaged, which are owed again: their names."""
+        damaged: list[str] = []
+        for some in _chunks(names, SETTLED_PER_CALL):
+            async with debt.turn:
+                part = {name: debt.unsettled[name] for name in some if name in debt.unsettled}
+                places = {self._place(name): crc for name, crc in part.items()}
+                other = await self._ask(target, calls.jobqueue_settle, places)
+                for name in part:
+                    del debt.unsettled[name]
+                damaged += [name for name in part if self._place(name) in other]
+        debt.files.update(dict.fromkeys(damaged))
+        return damaged
+
+    async def _read(self, names: Sequence[str]) -> dict[str, str]:
+        """Contents of those that exist."""
+        contents = await self._offload(lambda: [(name, self._content(name)) for name in names])
+        return {name: content for name, content in contents if content is not None}
+
+    async def _ask(self, target: Target, call: Call[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        outcome = await self._rpc.ask(target, call, *args, **kwargs)
+        if outcome.error is not None:
+            raise OSError(f"node {target.name}: {outcome.error}")
+        return cast(R, outcome.value)
 
     def _place(self, name: str) -> str:
         return f"{self._directory}/{name}"
 
     def _places(self, renames: Collection[Rename]) -> list[Rename]:
         return [(self._place(old), self._place(new)) for old, new in renames]
+
+
+def _chunks(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(things), size):
+        yield things[begin : begin + size]
 
 
 def _parts(contents: Mapping[str, str]) -> Iterator[dict[str, str]]:

@@ -30,14 +30,15 @@ def jobqueue_update(node: NodeContext, file_name: str, content: calls.Packed) ->
 
 
 @serves(calls.jobqueue_place)
-def jobqueue_place(node: NodeContext, files: Sequence[calls.QueueFile]) -> None:
+def jobqueue_place(node: NodeContext, files: Sequence[calls.QueueFile], durable: bool) -> None:
     """All are checked before the first one is written."""
     contents = [(queue_file(node, name), unpack(content)) for name, content in files]
+    put = node.files.replace if durable else node.files.place
     prepare(node)
     with node.files.lock(lock_file(node), timeout_s=LOCK_S):
         for place, data in contents:
             try:
-                node.files.place(place, data, mode=FILE_MODE)
+                put(place, data, mode=FILE_MODE)
             except OSError as error:
                 name = node.paths.virtual(place)
                 raise JobQueueError(

@@ -656,8 +656,9 @@ def jobqueue_update(file_name: str, content: Packed) -> None:
 
 
 @call(timeout_s=NORMAL)
-def jobqueue_place(files: Sequence[QueueFile]) -> None:
-    """Write files of the job queue; a crash of the node may damage them until `jobqueue_settle`."""
+def jobqueue_place(files: Sequence[QueueFile], durable: bool) -> None:
+    """Write files of the job queue. Unless `durable`, a crash of the node may damage them until
+    `jobqueue_settle`."""
 
 
 @call(timeout_s=NORMAL)
