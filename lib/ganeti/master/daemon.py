@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from ganeti import constants
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.store import ConfigStore, StoreSettings, followers_of
-from ganeti.errors import GenericError, LockError
 from ganeti.http.server import loop_factory
 from ganeti.http.tls import client_context
 from ganeti.jobs.queue import JobQueue
@@ -321,27 +320,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return constants.EXIT_FAILURE
     paths = Paths.from_environment()
-    settings = MasterSettings(paths=paths, hostname=net.own_name(), no_voting=options.no_voting)
     ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
-    try:
-        check_is_master(paths, settings.hostname)
-        with daemonize.PidFile(paths.pid_file(PROGRAM)):
-            lines = log.set_up(
-                PROGRAM,
-                paths.daemon_log("master"),
-                debug=options.debug,
-                to_stderr=not options.fork,
-                syslog=options.syslog,
-            )
-            return run(settings, ready, lines)
-    except NotMaster as error:
-        logger.error("%s", error)
-        ready.failed(constants.EXIT_NOT_MASTER, f"{PROGRAM}: {error}")
-        return constants.EXIT_NOT_MASTER
-    except (GenericError, LockError, OSError) as error:
-        logger.error("%s does not start: %s", PROGRAM, error)
-        ready.failed(constants.EXIT_FAILURE, f"{PROGRAM}: {error}")
-        return constants.EXIT_FAILURE
+
+    def work() -> int:
+        lines = log.set_up(
+            PROGRAM,
+            paths.daemon_log("master"),
+            debug=options.debug,
+            to_stderr=not options.fork,
+            syslog=options.syslog,
+        )
+        name = net.own_name()
+        settings = MasterSettings(paths=paths, hostname=name, no_voting=options.no_voting)
+        try:
+            check_is_master(paths, name)
+            with daemonize.PidFile(paths.pid_file(PROGRAM)):
+                return run(settings, ready, lines)
+        except NotMaster as error:
+            logger.error("%s", error)
+            ready.failed(constants.EXIT_NOT_MASTER, f"{PROGRAM}: {error}")
+            return constants.EXIT_NOT_MASTER
+
+    return daemonize.work_or_tell(PROGRAM, ready, work)
 
 
 def run(settings: MasterSettings, ready: daemonize.Ready, lines: log.Log) -> int:

@@ -19,8 +19,7 @@ from importlib import import_module
 from pathlib import Path
 
 import ganeti.node as node_room
-from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS, NODED_PORT
-from ganeti.errors import GenericError
+from ganeti.constants import EXIT_SUCCESS, NODED_PORT
 from ganeti.http.server import TEXT, Answer, HttpServer, Limits, Request, loop_factory
 from ganeti.http.tls import CandidateRule, server_context
 from ganeti.node.context import NodeContext, NodeSettings
@@ -126,7 +125,12 @@ def _page(status: int, text: str) -> Answer:
 def make_directories(settings: NodeSettings) -> None:
     """The directories that calls write to exist."""
     paths = settings.paths
-    wanted = {paths.data: 0o755, paths.run: 0o775, paths.log: 0o770, paths.lock: 0o1777}
+    wanted = {
+        paths.data: 0o755,
+        paths.run: 0o775,
+        paths.log: log.DIRECTORY_MODE,
+        paths.lock: 0o1777,
+    }
     wanted |= {paths.run / name: mode for name, mode in RUN_DIRECTORIES.items()}
     wanted |= {paths.os_log: 0o750}
     for directory, mode in wanted.items():
@@ -180,25 +184,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(argv)
     paths = Paths.from_environment()
     ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
-    try:
+
+    def work() -> int:
+        lines = log.set_up(
+            PROGRAM,
+            paths.daemon_log("node"),
+            debug=options.debug,
+            to_stderr=not options.fork,
+            syslog=options.syslog,
+        )
         settings = settings_from(options, paths)
         make_directories(settings)
         with daemonize.PidFile(paths.pid_file(PROGRAM)):
-            lines = log.set_up(
-                PROGRAM,
-                paths.daemon_log("node"),
-                debug=options.debug,
-                to_stderr=not options.fork,
-                syslog=options.syslog,
-            )
             if options.mlock and not paths.is_virtual:
                 daemonize.lock_memory()
             run(settings, ready, lines, tls=options.ssl)
-    except (GenericError, OSError) as error:
-        logger.error("%s does not start: %s", PROGRAM, error)
-        ready.failed(EXIT_FAILURE, f"{PROGRAM}: {error}")
-        return EXIT_FAILURE
-    return EXIT_SUCCESS
+        return EXIT_SUCCESS
+
+    return daemonize.work_or_tell(PROGRAM, ready, work)
 
 
 def run(settings: NodeSettings, ready: daemonize.Ready, lines: log.Log, *, tls: bool) -> None:

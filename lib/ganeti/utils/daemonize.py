@@ -14,12 +14,13 @@ import logging
 import os
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
 
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
-from ganeti.errors import PidFileLockError
+from ganeti.errors import GenericError, PidFileLockError
 from ganeti.version import RELEASE
 
 logger = logging.getLogger(__name__)
@@ -177,6 +178,23 @@ def stay_foreground() -> Ready:
     os.umask(UMASK)
     os.chdir("/")
     return Ready()
+
+
+def work_or_tell(program: str, ready: Ready, work: Callable[[], int]) -> int:
+    """The daemon's exit code. Whatever `work` raises stands in the log, and the starter reads it
+    when the daemon was not ready yet."""
+    try:
+        return work()
+    except (GenericError, OSError) as error:
+        logger.error("%s ends: %s", program, error)
+        ready.failed(EXIT_FAILURE, f"{program}: {error}")
+    except Exception as error:  # a mistake of ours; nobody reads what a daemon has on its stderr
+        logger.critical("%s ends by an unexpected error", program, exc_info=True)
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        ready.failed(
+            EXIT_FAILURE, f"{program}: unexpected error: {words}; its log has the traceback"
+        )
+    return EXIT_FAILURE
 
 
 def leave(code: int) -> NoReturn:

@@ -21,6 +21,7 @@ JOB: ContextVar[str] = ContextVar("job", default="")
 """What the current thread or task works for, such as `job 17`; stands before each line."""
 
 LOG_MODE = 0o600
+DIRECTORY_MODE = 0o770
 Syslog = Literal["no", "yes", "only"]
 
 
@@ -100,12 +101,16 @@ def set_up(
 ) -> Log:
     """All loggers of the process write to `path` (None: no file), and further places if asked.
 
-    OSError when the file can't be opened. Libraries speak from WARNING on unless `debug`.
+    The directory is made. OSError when the file can't be opened. Libraries speak from WARNING on
+    unless `debug`.
     """
     stamp = "%(asctime)s: "
     line = f"{program} pid=%(process)d/%(threadName)s %(levelname)s %(job)s%(message)s"
     handlers: list[logging.Handler] = []
     if path is not None and syslog != "only":
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
+            path.parent.chmod(DIRECTORY_MODE)  # whatever the umask
         handlers.append(LogFile(path))
     if to_stderr:
         handlers.append(logging.StreamHandler(sys.stderr))
