@@ -237,6 +237,7 @@ def test_queue_is_ready_before_the_candidates_have_the_new_journal() -> None:
             executor.grant(number)
             executor.finish(number)
             assert (await until_end(queue, number)).status == "success"
+        await asyncio.sleep(1)
         assert queue.jobs[numbers[0]].status == "canceled" and queue.running == 0
         await queue.stop()
 
