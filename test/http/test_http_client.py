@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
-from ganeti.http.client import HttpAnswer, HttpClient, Unreachable
+from ganeti.http.client import SILENT_S, HttpAnswer, HttpClient, Unreachable, make_socket
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -81,3 +82,9 @@ def test_a_name_that_is_none_is_unreachable(host: str) -> None:
 
     with pytest.raises(Unreachable, match="."):
         asyncio.run(ask())
+
+
+def test_connections_end_when_the_other_machine_is_silent() -> None:
+    with make_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("192.0.2.1", 1))) as made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == SILENT_S * 1000

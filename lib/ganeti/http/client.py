@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import ssl
 from dataclasses import dataclass
 
@@ -11,6 +13,11 @@ import aiohttp
 
 CONNECT_S = 5.0  # facts/node-rpc.json, transport.timeouts.connect_s
 KEPT_S = 45.0  # less than the 60 s of the server, so that it never closes under a new request
+# A kept connection to a machine that lost its power looks alive until something is sent: what it
+# does not acknowledge for so long ends the connection, and so do questions whether it is there.
+SILENT_S = 8
+ASK_AFTER_S, ASK_AGAIN_S = 4, 2
+SILENCE = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 PER_HOST = 32  # connections to one host; more than a noded serves at a time, so none waits for us
 ANSWER_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -74,6 +81,8 @@ class HttpClient:
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(_connect_text(place, port, error.os_error), sent=False) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if getattr(error, "errno", None) in SILENCE:
+                raise Unreachable(f"no sign of life for {SILENT_S} s", sent=True) from error
             raise Unreachable(_lost_text(error), sent=True, closed=True) from error
         except aiohttp.ClientError as error:
             raise Unreachable(f"not a usable answer: {error}", sent=True) from error
@@ -103,6 +112,7 @@ class HttpClient:
                 limit_per_host=PER_HOST,
                 keepalive_timeout=KEPT_S,
                 ttl_dns_cache=60,
+                socket_factory=make_socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -119,6 +129,20 @@ class HttpClient:
             await self._session.close()
             self._session = None
             await asyncio.sleep(0)  # lets the transports close
+
+
+def make_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket whose connection ends when the other machine is silent; see tcp(7)."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, ASK_AFTER_S),
+        (socket.TCP_KEEPINTVL, ASK_AGAIN_S),
+        (socket.TCP_USER_TIMEOUT, SILENT_S * 1000),
+    ):
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 def _connect_text(place: str, port: int, error: OSError) -> str:
