@@ -1,0 +1,172 @@
+"""Nodes that are cut off, refuse, or lose their power."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from net_bed import NetBed, namespace_cluster, until
+
+LIVE = "gnt-node list --no-headers --separator=: -o name,dfree,mfree"
+UNKNOWN = "?:?"
+DEADLINE_S = 20.0  # of a node that is silent; a refusal is quicker
+KNOWN_S = 2.0  # once it is known
+GUEST = "web1.example.com"
+ADDRESS = "198.51.100.101"
+
+ASK = """
+import socket, ssl, sys
+context = ssl.create_default_context(cafile="/var/lib/ganeti/server.pem")
+context.check_hostname = False
+context.load_cert_chain("/var/lib/ganeti/client.pem")
+try:
+    with socket.create_connection((sys.argv[1], 1811), 10) as plain:
+        with context.wrap_socket(plain) as tls:
+            tls.sendall(b"POST /version HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 2\\r\\n\\r\\n[]")
+            print(tls.recv(4096).decode("latin-1").splitlines()[0])
+except OSError as error:
+    print("closed:", error)
+"""
+
+
+@contextmanager
+def refused(bed: NetBed, node: int, how: str = "drop") -> Iterator[None]:
+    """The node's firewall lets nobody in to the node daemon."""
+    bed.ok("nft add table inet cut", node=node)
+    chain = "{ type filter hook input priority 0; }"
+    bed.ok("nft", "add", "chain", "inet", "cut", "input", chain, node=node)
+    bed.ok(f"nft add rule inet cut input iifname eth0 tcp dport 1811 {how}", node=node)
+    try:
+        yield
+    finally:
+        bed.ok("nft delete table inet cut", node=node)
+
+
+@contextmanager
+def unplugged(bed: NetBed, node: int) -> Iterator[None]:
+    bed.nodes.unplug(node)
+    try:
+        yield
+    finally:
+        bed.nodes.plug(node)
+
+
+def live(bed: NetBed) -> dict[str, str]:
+    """Node → its live fields."""
+    rows = (line.partition(":") for line in bed.ok(LIVE).splitlines())
+    return {name.partition(".")[0]: rest for name, _, rest in rows}
+
+
+def timed(bed: NetBed) -> tuple[dict[str, str], float]:
+    began = time.monotonic()
+    return live(bed), time.monotonic() - began
+
+
+def all_answer(bed: NetBed) -> None:
+    until(lambda: UNKNOWN not in live(bed).values(), "all nodes answer again", 60)
+
+
+def same_tags_everywhere(bed: NetBed) -> None:
+    def shown(node: int) -> str:
+        return bed.nodes.read(node, "/var/lib/ganeti/ssconf_cluster_tags")
+
+    until(lambda: shown(1) == shown(2) == shown(3), "all nodes have the same ssconf", 60)
+
+
+@pytest.mark.parametrize("how", ["unplugged", "drop", "reject with tcp reset"])
+def test_a_node_cut_off_costs_its_deadline_once(cluster: NetBed, how: str) -> None:
+    all_answer(cluster)
+    cut = unplugged(cluster, 2) if how == "unplugged" else refused(cluster, 2, how)
+    with cut:
+        first, first_s = timed(cluster)
+        assert first["node2"] == UNKNOWN
+        assert UNKNOWN not in (first["node1"], first["node3"])
+        assert first_s < DEADLINE_S
+        second, second_s = timed(cluster)
+        assert second["node2"] == UNKNOWN
+        assert second_s < KNOWN_S
+    all_answer(cluster)
+
+
+def test_changes_stand_while_two_of_three_nodes_are_cut_off(cluster: NetBed) -> None:
+    all_answer(cluster)
+    with refused(cluster, 2), refused(cluster, 3):
+        cluster.ok("gnt-cluster add-tags alone")
+        assert "alone" in cluster.nodes.read(1, "/var/lib/ganeti/ssconf_cluster_tags")
+        assert "alone" not in cluster.nodes.read(2, "/var/lib/ganeti/ssconf_cluster_tags")
+    all_answer(cluster)
+    cluster.ok("gnt-cluster add-tags together")
+    same_tags_everywhere(cluster)
+    assert "alone" in cluster.nodes.read(3, "/var/lib/ganeti/ssconf_cluster_tags")
+
+
+def test_a_node_that_is_no_candidate_gets_no_answer_from_others(cluster: NetBed) -> None:
+    def ask(target: int) -> str:
+        address = cluster.nodes.address(target)
+        return cluster.ok(sys.executable, "-c", ASK, address, node=3)
+
+    assert ask(2).startswith("HTTP/1.1 200")
+    cluster.ok("gnt-cluster modify --candidate-pool-size=2")
+    cluster.ok("gnt-node modify -C no node3")
+    assert [row[0] for row in cluster.rows("gnt-node list", "role", "node3")] == ["R"]
+    assert not ask(2).startswith("HTTP/1.1 200")
+    assert not ask(1).startswith("HTTP/1.1 200")
+    cluster.ok("gnt-cluster modify --candidate-pool-size=10")
+    assert [row[0] for row in cluster.rows("gnt-node list", "role", "node3")] == ["C"]
+    until(lambda: ask(2).startswith("HTTP/1.1 200"), "node 2 answers node 3 again")
+
+
+@pytest.fixture(scope="module")
+def with_guest(possible: None) -> Iterator[NetBed]:
+    """Three nodes, a guest runs on the third."""
+    with namespace_cluster(3) as bed:
+        done = bed.init_for_guests()
+        assert done.rc == 0, done.err
+        bed.join(2, 3)
+        bed.ok(
+            "gnt-instance add -t sharedfile -s 1G -o busybox+default --no-name-check"
+            f" --no-ip-check --net 0:ip={ADDRESS} -n node3 {GUEST}"
+        )
+        yield bed
+
+
+def status(bed: NetBed) -> str:
+    (row,) = bed.rows("gnt-instance list", "status", GUEST)
+    return row[0]
+
+
+def test_a_guest_goes_on_while_its_node_is_cut_off(with_guest: NetBed) -> None:
+    bed = with_guest
+    until(lambda: bed.reaches(ADDRESS), "the guest answers", 60)
+    with unplugged(bed, 3):
+        assert status(bed) == "ERROR_nodedown"
+        assert bed.reaches(ADDRESS)  # its own network is another one
+    until(lambda: status(bed) == "running", "the node answers again", 60)
+
+
+def test_a_node_without_power_shows_its_guests_as_down_with_it(with_guest: NetBed) -> None:
+    bed = with_guest
+    bed.nodes.power_off(3)
+    assert status(bed) == "ERROR_nodedown"
+    assert not bed.reaches(ADDRESS)
+    bed.nodes.start(3)
+    bed.ok("ganeti-noded", node=3)
+    until(lambda: status(bed) == "ERROR_down", "the node answers, without its guest", 60)
+    bed.ok("gnt-instance startup", GUEST)
+    until(lambda: bed.reaches(ADDRESS), "the guest answers again", 60)
+    assert status(bed) == "running"
+
+
+def test_a_master_that_was_powered_off_comes_back_with_all_it_knew(cluster: NetBed) -> None:
+    cluster.ok("gnt-cluster add-tags before-the-power-cut")
+    cluster.nodes.power_off(1)
+    assert not cluster.reaches("192.0.2.250", node=2)
+    cluster.nodes.start(1)
+    cluster.ok("ganeti-noded")
+    cluster.ok("ganeti-masterd")
+    assert "before-the-power-cut" in cluster.ok("gnt-cluster list-tags")
+    until(lambda: cluster.reaches("192.0.2.250", node=2), "the master's address is back", 60)
+    all_answer(cluster)
