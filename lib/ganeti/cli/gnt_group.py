@@ -7,6 +7,8 @@ from typing import Any
 
 from ganeti.cli import info, options
 from ganeti.cli.app import Argument, Program, many, one
+from ganeti.cli.instance_changes import EARLY_RELEASE
+from ganeti.cli.instance_moves import TO_GROUP, follow_jobs
 from ganeti.cli.lists import JOINED, Listing, print_page
 from ganeti.cli.options_cluster import DISK_PARAMETERS, POLICY
 from ganeti.cli.run import Run
@@ -23,6 +25,10 @@ ALLOC_POLICY = options.value(
 )
 INCLUDE_DEFAULTS = options.switch(
     "--include-defaults", dest="include_defaults", help="what is inherited, too"
+)
+SEQUENTIAL = options.switch("--sequential", dest="sequential", help="one instance after the other")
+FORCE_FAILOVER = options.switch(
+    "--force-failover", dest="force_failover", help="stop and start them, migrate none"
 )
 LISTING = (
     options.NO_HEADERS, options.SEPARATOR, options.OUTPUT, options.VERBOSE, options.FILTER,
@@ -152,6 +158,40 @@ def remove(run: Run) -> None:
     from ganeti.opcodes.group import OpGroupRemove
 
     run.submit(OpGroupRemove(group_name=run.names[0]))
+
+
+@PROGRAM.command(
+    "evacuate",
+    args=one("group"),
+    options=[
+        TO_GROUP,
+        options.IALLOCATOR,
+        EARLY_RELEASE,
+        SEQUENTIAL,
+        FORCE_FAILOVER,
+        *options.SUBMITTING,
+    ],
+)
+def evacuate(run: Run) -> int:
+    """Take all instances of a node group to other groups."""
+    from ganeti.opcodes.group import OpGroupEvacuate
+
+    result = run.submit(
+        OpGroupEvacuate(
+            group_name=run.names[0],
+            target_groups=run.options.to or None,
+            iallocator=run.options.iallocator,
+            early_release=run.options.early_release,
+            sequential=run.options.sequential,
+            force_failover=run.options.force_failover,
+        )
+    )
+    return follow_jobs(
+        run,
+        result,
+        "All instances evacuated successfully.",
+        "There were {} errors during the evacuation.",
+    )
 
 
 @PROGRAM.command("rename", args=(Argument("group", 2, 2),), options=CHANGING, usage="<old> <new>")

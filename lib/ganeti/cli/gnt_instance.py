@@ -5,6 +5,8 @@ from __future__ import annotations
 from ganeti.cli import options
 from ganeti.cli.app import Program, many, one
 from ganeti.cli.failure import Refused
+from ganeti.cli.instance_changes import add_change_commands
+from ganeti.cli.instance_moves import add_move_commands
 from ganeti.cli.lists import INSTANCES, print_page
 from ganeti.cli.run import Run
 from ganeti.cli.tags import add_tag_commands
@@ -334,4 +336,6 @@ def console(run: Run) -> int:
     return open_console(run, run.names[0], show=run.options.show_command)
 
 
+add_change_commands(PROGRAM)
+add_move_commands(PROGRAM)
 add_tag_commands(PROGRAM, TagKind.INSTANCE)

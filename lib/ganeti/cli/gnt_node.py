@@ -5,6 +5,7 @@ from __future__ import annotations
 from ganeti.cli import info, options
 from ganeti.cli.app import Argument, Program, many, one
 from ganeti.cli.lists import NODES, print_page
+from ganeti.cli.node_moves import add_move_commands
 from ganeti.cli.run import Run
 from ganeti.cli.tags import add_tag_commands
 from ganeti.serializer import Json
@@ -316,4 +317,5 @@ def restricted_command(run: Run) -> int:
     return run_restricted(run)
 
 
+add_move_commands(PROGRAM)
 add_tag_commands(PROGRAM, TagKind.NODE)

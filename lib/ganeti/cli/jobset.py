@@ -80,10 +80,13 @@ class JobSet:
             self._run.err(f"Failure for {name}: {reason}")
         return EXIT_FAILURE if self._refused else EXIT_SUCCESS
 
-    def wait(self) -> list[Outcome]:
-        """Follow all jobs to their ends; what was refused counts as failed."""
+    def wait(self, *, tell: bool = False) -> list[Outcome]:
+        """Follow all jobs to their ends; what was refused counts as failed.
+
+        Their numbers are told before when there are several, or with `tell`.
+        """
         run = self._run
-        if len(self._submitted) > 1:
+        if self._submitted and (tell or len(self._submitted) > 1):
             run.out("Submitted jobs " + ", ".join(str(number) for _, number in self._submitted))
         for name, reason in self._refused:
             run.err(f"Failed to submit job{_for(name)}: {reason}")
