@@ -10,17 +10,23 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
 VENV = TOP / ".venv"
 STAMP = VENV / "ganeti-dependencies"
+HALF_MADE = VENV / "ganeti-half-made"
 APT_TIMEOUT_S = 900
 PIP_TIMEOUT_S = 900
 LAST_WORDS = 500
+LINE_WIDTH = 80
+TELL_S = 5.0  # how often a long command's newest line is told
 
 Say = Callable[[str], None]
 
@@ -31,7 +37,8 @@ class EnvironmentProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A Debian package. `mark` shows that it is there: a program, or a path pattern."""
+    """A Debian package. `mark` shows that it is there: a program, a path pattern, or one of some
+    Python modules (`import NAME NAME`)."""
 
     mark: str
     purpose: str
@@ -39,8 +46,10 @@ class Package:
 
 
 PACKAGES: dict[str, Package] = {
-    "python3-venv": Package("/usr/lib/python3*/ensurepip/__init__.py", "the Python environment"),
+    "python3-venv": Package("import ensurepip pip", "the Python environment"),
     "qemu-system-x86": Package("qemu-system-x86_64", "instances with KVM or emulation"),
+    "ovmf": Package("/usr/share/OVMF/OVMF_CODE_4M.fd", "instances with UEFI"),
+    "swtpm": Package("swtpm", "instances with a TPM"),
     "qemu-utils": Package("qemu-img", "disk images"),
     "busybox-static": Package("busybox", "the guest's programs"),
     "linux-image-cloud-amd64": Package("/boot/vmlinuz-*-cloud-amd64", "the guest's kernel"),
@@ -66,6 +75,8 @@ SYSTEM_PATH = os.pathsep.join(
 
 
 def is_there(mark: str) -> bool:
+    if mark.startswith("import "):
+        return any(find_spec(module) for module in mark.split()[1:])
     if mark.startswith("/"):
         return any(Path("/").glob(mark.lstrip("/")))
     return shutil.which(mark, path=SYSTEM_PATH) is not None
@@ -100,7 +111,7 @@ def _apt_get(say: Say, packages: list[str]) -> None:
         ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages],
     ):
         try:
-            _run(argv, APT_TIMEOUT_S, environment)
+            _run(argv, APT_TIMEOUT_S, say, environment)
         except EnvironmentProblem as problem:
             say(str(problem))
 
@@ -122,17 +133,45 @@ def make_virtual_environment(say: Say, *, tests: bool) -> Path:
     wanted, *less = _stamps(tests)
     if python.exists() and STAMP.exists() and wanted in STAMP.read_text().split():
         return python
-    if not python.exists():
-        say("making the Python environment .venv")
-        _run([sys.executable, "-m", "venv", str(VENV)], PIP_TIMEOUT_S)
+    _make_bare_environment(say, python)
     packages = dependencies(("dev",) if tests else ())
     say(f"installing {len(packages)} Python packages into .venv")
-    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    _run([*pip, *packages], PIP_TIMEOUT_S)
+    install = ["install", "--disable-pip-version-check", "--no-input", "--progress-bar=off"]
+    _run([*_pip(say, python), *install, *packages], PIP_TIMEOUT_S, say)
     for place in VENV.glob("lib/python3*/site-packages"):
         (place / "ganeti-source.pth").write_text(f"{TOP / 'lib'}\n")
     STAMP.write_text("\n".join([wanted, *less]) + "\n")
     return python
+
+
+def _make_bare_environment(say: Say, python: Path) -> None:
+    """Nothing but an interpreter and, where Debian has its parts, pip. One that was interrupted
+    is made anew."""
+    if HALF_MADE.exists():
+        shutil.rmtree(VENV)
+    if python.exists():
+        return
+    say("making the Python environment .venv")
+    VENV.mkdir(exist_ok=True)
+    HALF_MADE.touch()
+    without = [] if find_spec("ensurepip") else ["--without-pip"]
+    _run([sys.executable, "-m", "venv", *without, str(VENV)], PIP_TIMEOUT_S, say)
+    HALF_MADE.unlink()
+
+
+def _pip(say: Say, python: Path) -> list[str]:
+    """The command line of a pip that installs into `.venv`; EnvironmentProblem without any."""
+    if any(VENV.glob("lib/python3*/site-packages/pip/__main__.py")):
+        return [str(python), "-m", "pip"]
+    if find_spec("pip"):
+        return [sys.executable, "-m", "pip", "--python", str(python)]
+    if find_spec("ensurepip"):
+        _run([str(python), "-m", "ensurepip"], PIP_TIMEOUT_S, say)
+        return [str(python), "-m", "pip"]
+    raise EnvironmentProblem(
+        f"{sys.executable} has neither pip nor ensurepip, so Python packages can't be installed;"
+        " on Debian, as root: apt-get install python3-venv"
+    )
 
 
 def _stamps(tests: bool) -> Iterator[str]:
@@ -142,21 +181,50 @@ def _stamps(tests: bool) -> Iterator[str]:
         yield hashlib.sha256(text.encode()).hexdigest()
 
 
-def _run(argv: list[str], timeout_s: float, environment: dict[str, str] | None = None) -> None:
-    """EnvironmentProblem with the command's last words when it fails."""
+def _run(
+    argv: list[str], timeout_s: float, say: Say, environment: dict[str, str] | None = None
+) -> None:
+    """Tells its newest line now and then; EnvironmentProblem with its last words when it fails."""
     what = " ".join(argv[:4])
     try:
-        done = subprocess.run(
-            argv,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        with (
+            tempfile.TemporaryFile() as output,
+            subprocess.Popen(
+                argv,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ) as child,
+        ):
+            code = _wait(child, timeout_s, lambda: _newest_line(say, output.fileno()))
+            said = _end_of(output.fileno())
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EnvironmentProblem(f"{what}: {error}") from error
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-LAST_WORDS:]
-        raise EnvironmentProblem(f"{what} … exited with exit code {done.returncode}: {said}")
+    if code != 0:
+        raise EnvironmentProblem(f"{what} … exited with exit code {code}: {said}")
+
+
+def _wait(child: subprocess.Popen[bytes], timeout_s: float, tell: Callable[[], None]) -> int:
+    """Its exit code; TimeoutExpired when it has been killed."""
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return child.wait(TELL_S)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > end:
+                child.kill()
+                raise subprocess.TimeoutExpired(child.args, timeout_s) from None
+            tell()
+
+
+def _newest_line(say: Say, output: int) -> None:
+    lines = _end_of(output).splitlines()
+    if lines:
+        say(f"    {lines[-1].strip()[:LINE_WIDTH]}")
+
+
+def _end_of(output: int) -> str:
+    size = os.fstat(output).st_size
+    data = os.pread(output, LAST_WORDS, max(0, size - LAST_WORDS))
+    return data.decode("utf-8", "replace").strip()

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import environment
 from ganeti.errors import GenericError
 from ganeti.hypervisor.kvm_files import KvmDirectories
 from virtual_cluster import (
@@ -35,6 +37,8 @@ INSTANCE = "web1.example.com"
 OS_NAME = "busybox+default"
 CREATION = ("-t", "file", "-s", "1G", "-o", OS_NAME, "--no-name-check", "--no-ip-check")
 MESSAGE = "message=Welcome to your first instance"
+QEMU = "qemu-system-x86_64"
+KVM_PATH = Path("/usr/bin/kvm")  # what hvparam kvm_path is when nobody sets it
 GUEST_READY = "guest ready"
 BOOT_TIMEOUT_S = 60.0
 POLL_S = 0.02
@@ -64,11 +68,6 @@ def main(chosen: argparse.Namespace, say: Say, began: float, missing: Sequence[s
 
 
 def stop(chosen: argparse.Namespace, say: Say) -> int:
-    if not VirtualCluster.is_at(chosen.dir):
-        say(f"there is no virtual cluster in {chosen.dir}, so nothing runs")
-        if chosen.json:
-            print(json.dumps({"running": False, "directory": None}))
-        return 0
     cluster = VirtualCluster.open(chosen.dir)
     cluster.stop()
     left = cluster.leftovers()
@@ -258,7 +257,10 @@ class FirstCluster:
         )
         if not booted:
             self._say(f"the guest runs with {how}")
-            return console.ask("cat /etc/message /etc/token")
+            said = console.ask("cat /etc/message /etc/token")
+            if not said:
+                self._say(f"its console was silent for {PROMPT_S:g} s; it may be booting still")
+            return said
         with self._step(f"waiting for the guest, which runs with {how}"):
             return console.until(GUEST_READY, BOOT_TIMEOUT_S)
 
@@ -291,6 +293,9 @@ def field(page: str, name: str) -> str:
 
 def make_initrd(cluster: VirtualCluster) -> str:
     """Hypervisor parameters with which the guest of `os/busybox` boots; StepFailed says why not."""
+    qemu = shutil.which(QEMU, path=environment.SYSTEM_PATH)
+    if qemu is None:
+        raise StepFailed(f"the program {QEMU} is missing")
     argv = [
         sys.executable,
         str(TOP / "os/busybox/make-initrd"),
@@ -300,7 +305,10 @@ def make_initrd(cluster: VirtualCluster) -> str:
     if done.returncode != 0:
         raise StepFailed(done.stderr.strip())
     # An address of this cluster alone: another one has guests with the same VNC ports.
-    return f"{done.stdout.strip()},vnc_bind_address={cluster.network}.{CLUSTER_HOST}"
+    own = f"vnc_bind_address={cluster.network}.{CLUSTER_HOST}"
+    if not KVM_PATH.exists():
+        own += f",kvm_path={qemu}"
+    return f"{done.stdout.strip()},{own}"
 
 
 def accelerator_of(cluster: VirtualCluster, instance: str) -> str | None:
