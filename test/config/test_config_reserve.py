@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -227,3 +229,26 @@ def test_there_is_no_port_above_14999() -> None:
     assert take_port(draft) == 14999
     with pytest.raises(ConfigurationError, match="no free port"):
         take_port(draft)
+
+
+def test_workers_may_reserve_at_the_same_time() -> None:
+    """Logical units take addresses in their threads while the loop releases those of ended jobs."""
+    network = a_network(network="10.1.0.0/22", reservations="", ext_reservations="")
+    config = a_snapshot()
+    reservations = Reservations(random.Random(1))
+
+    def work(owner: str) -> list[str]:
+        taken = [reservations.generate_ip(config, owner, network) for _ in range(100)]
+        reservations.reserve(f"ended {owner}", Kind.LV, owner)
+        reservations.release(f"ended {owner}")
+        return taken
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(work, map(str, range(8))))
+    finally:
+        sys.setswitchinterval(interval)
+    taken = [ip for part in found for ip in part]
+    assert len(set(taken)) == len(taken) == 800

@@ -4,7 +4,8 @@ A reservation belongs to an owner (a job) and ends with it. Taking something tha
 reserved is a ReservationError; generators try 64 times (facts/config-data.md §7). Ports are no
 reservations: taking one is a change of the configuration at once (`take_port`).
 
-Lives on the loop; nothing here waits.
+Loop and workers use it at the same time: what is taken is taken in one step of the interpreter
+(`setdefault`), and what is gone through is copied in one (`list`). Nothing here waits.
 """
 
 from __future__ import annotations
@@ -70,11 +71,12 @@ class Reservations:
 
     def reserve(self, owner: str, kind: Kind, what: Hashable) -> None:
         """ReservationError when somebody (the owner, too) has it reserved."""
-        holder = self._taken.get((kind, what))
-        if holder is not None:
+        held = self._of.setdefault(owner, {})
+        again = (kind, what) in held
+        holder = self._taken.setdefault((kind, what), owner)
+        if again or holder != owner:
             raise ReservationError(f"{kind} {_shown(what)} is reserved by {_holder(holder)}")
-        self._taken[kind, what] = owner
-        self._of.setdefault(owner, {})[kind, what] = None
+        held[kind, what] = None
 
     def is_reserved(self, kind: Kind, what: Hashable) -> bool:
         return (kind, what) in self._taken
@@ -82,8 +84,8 @@ class Reservations:
     @property
     def owners(self) -> frozenset[str]:
         """Who holds something."""
-        holders = {owner for owner, held in self._of.items() if held}
-        return frozenset(holders | {owner for owner, _ in self._addresses.values()})
+        holders = {owner for owner, held in list(self._of.items()) if held}
+        return frozenset(holders | {owner for owner, _ in list(self._addresses.values())})
 
     def held(self, owner: str, kind: Kind) -> list[Hashable]:
         """In the order in which they were taken."""
@@ -99,7 +101,8 @@ class Reservations:
         """The owner holds nothing any more."""
         for key in self._of.pop(owner, {}):
             del self._taken[key]
-        for address in [one for one, (who, _) in self._addresses.items() if who == owner]:
+        held = list(self._addresses.items())
+        for address in [one for one, (who, _) in held if who == owner]:
             del self._addresses[address]
 
     def _generate(
@@ -234,8 +237,8 @@ class Reservations:
         """The first free address of the network; AddressPoolError when it is full."""
         network = config.networks.get(network.uuid, network)
         for ip in free_addresses(network):
-            if (network.uuid, ip) not in self._addresses:
-                self._addresses[network.uuid, ip] = (owner, True)
+            mine = (owner, True)
+            if self._addresses.setdefault((network.uuid, ip), mine) is mine:
                 return ip
         raise AddressPoolError(f"network {network.name} has no free IP address")
 
@@ -251,7 +254,7 @@ class Reservations:
         The reservations stay until `release`; asking again changes nothing.
         """
         by_network: dict[str, dict[str, bool]] = {}
-        for (uuid, ip), (who, take) in self._addresses.items():
+        for (uuid, ip), (who, take) in list(self._addresses.items()):
             if who == owner:
                 by_network.setdefault(uuid, {})[ip] = take
         for uuid, changes in by_network.items():
