@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.paths import Paths
@@ -13,6 +14,7 @@ from ganeti.query.live import target_of
 from ganeti.rpc import calls
 from ganeti.rpc.client import RpcClient
 from ganeti.utils.files import Disk
+from ganeti.utils.offload import in_thread
 
 PAUSE_MODE = 0o644
 
@@ -57,11 +59,12 @@ class MasterState:
 
     async def set_watcher_pause(self, until: float | None) -> None:
         """All online nodes know of the pause; the file here is what counts."""
+        place = self._paths.watcher_pause
         if until is None:
-            self._disk.unlink(self._paths.watcher_pause, missing_ok=True)
+            await in_thread(partial(self._disk.unlink, place, missing_ok=True))
         else:
             text = f"{int(until)}\n".encode()
-            self._disk.replace(self._paths.watcher_pause, text, mode=PAUSE_MODE)
+            await in_thread(partial(self._disk.replace, place, text, mode=PAUSE_MODE))
         config = self._config()
         others = [
             target_of(node)
