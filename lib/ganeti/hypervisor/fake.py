@@ -130,7 +130,8 @@ class FakeHypervisor(Hypervisor):
         self._fault(instance.name, "fail_migrate")
 
     def migration_status(self, instance: FilledInstance) -> MigrationStatus:
-        return MigrationStatus(status="completed")
+        failed = self._knob(instance.name, "fail_migrate")
+        return MigrationStatus(status="failed" if failed else "completed")
 
     def finalize_target(self, instance: FilledInstance, info: str, success: bool) -> None:
         if success:
