@@ -229,6 +229,8 @@ class SmallCluster:
 async def clean_away(master: Master, spare: set[asyncio.Task[Any]]) -> None:
     """What the kernel does with a process that was killed: no task or thread is left."""
     pool = master.bridge.pool if hasattr(master, "bridge") else None
+    if hasattr(master, "processor"):
+        master.processor.end_all()
     if pool is not None:
         pool.shutdown(wait=False, cancel_futures=True)
     for _ in range(MOST_TURNS):

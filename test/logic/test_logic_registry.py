@@ -18,6 +18,7 @@ MISSING: list[str] = [
     "OP_INSTANCE_MOVE",
     "OP_REPAIR_NODE_STORAGE",
     "OP_TEST_ALLOCATOR",
+    "OP_TEST_DUMMY",
     "OP_TEST_JQUEUE",
     "OP_TEST_OS_PARAMS",
 ]

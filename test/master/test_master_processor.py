@@ -161,6 +161,30 @@ def test_a_killed_job_ends_in_error_and_holds_nothing(cluster: SmallCluster) -> 
     live(cluster, act)
 
 
+def test_no_worker_outlives_the_master(cluster: SmallCluster) -> None:
+    """Threads of the pool are waited for at the end of the process."""
+
+    async def act(client: Client) -> None:
+        number = await client.submit(delay(600, on_master=True))
+        await until_running(client, number)
+
+    async def life() -> None:
+        async with cluster.master() as client:
+            await act(client)
+            await client.master.stop()
+            workers = client.master.bridge.pool._threads
+            async with asyncio.timeout(5):
+                while any(worker.is_alive() for worker in workers):
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(life())
+
+    async def look(client: Client) -> None:
+        assert await client.wait(1) == "error"
+
+    live(cluster, look)
+
+
 def test_a_job_that_waits_for_locks_is_canceled(cluster: SmallCluster) -> None:
     async def act(client: Client) -> None:
         holder = await client.submit(delay(60, no_locks=False, on_master=True))

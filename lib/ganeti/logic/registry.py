@@ -23,7 +23,6 @@ SHARED = {
     "OP_TAGS_SET": "tags",
     "OP_TAGS_DEL": "tags",
     "OP_TEST_DELAY": "test",
-    "OP_TEST_DUMMY": "test",
     "OP_QUERY": "query",
     "OP_QUERY_FIELDS": "query",
 }

@@ -162,7 +162,8 @@ class Master:
             stop_master=self._end_soon,
             now=self.settings.now,
         )
-        self.queue = self._make_queue(Processor(side, self._submit_generated))
+        self.processor = Processor(side, self._submit_generated)
+        self.queue = self._make_queue(self.processor)
         self.service = LuxiService(self.queue, self.engine, self.store, self.state)
         self._config_changed(self._config())
         await recover_queue(
@@ -274,6 +275,7 @@ class Master:
             task.cancel()
         if self.server is not None:
             await self.server.stop()
+        self.processor.end_all()
         await self.queue.stop()
         await self.store.stop()
         await self.rpc.close()

@@ -84,6 +84,11 @@ class Processor:
         if kill and job_id in self._running:
             self._running[job_id].is_set = True
 
+    def end_all(self) -> None:
+        """Workers end at their next step: the process can't end before them."""
+        for kill in self._running.values():
+            kill.is_set = True
+
     def change_priority(self, job_id: int, priority: int) -> None:
         self._side.locks.change_priority(job_id, priority)
 
