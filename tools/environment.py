@@ -100,7 +100,8 @@ def install_debian_packages(say: Say, *, tests: bool) -> list[str]:
     for name in missing:
         say(f"missing: {name}, for {PACKAGES[name].purpose}")
     if missing:
-        say(f"as root: apt-get install --no-install-recommends {' '.join(missing)}")
+        names = " ".join(missing)
+        say(f"as root: apt-get update && apt-get install --no-install-recommends {names}")
     return missing
 
 
