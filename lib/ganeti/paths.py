@@ -104,6 +104,11 @@ class Paths:
         return [self.below(place) for place in OS_SEARCH]
 
     @property
+    def extstorage_search(self) -> list[Path]:
+        """Where a node looks for providers of external storage: beside the OS definitions."""
+        return [place.with_name("extstorage") for place in self.os_search]
+
+    @property
     def allocator_search(self) -> list[Path]:
         places = ["/usr/local/lib/ganeti/iallocators", LIBDIR + "/iallocators"]
         return [self.below(place) for place in places]

@@ -191,3 +191,31 @@ def test_rules_are_shown_as_recorded(tmp_path: Path) -> None:
         "  Predicates: [['jobid', ['>', 'id', 100000]]]\n  Action: PAUSE\n"
         "  Reason trail: [['gnt:user', 'maintenance', 1]]\n"
     )
+
+
+# External storage.
+
+
+def test_providers_are_shown_with_what_is_wrong(tmp_path: Path) -> None:
+    nodes = {
+        "node1": [["/a/san", True, "", [["pool", "where"]]], ["/b/san", False, "no grow", []]],
+        "node2": [],
+    }
+    one, master = shell(
+        tmp_path,
+        outcomes={"OP_EXT_STORAGE_DIAGNOSE": [["san", nodes, {"default": False}]]},
+    )
+    ended = one.run("gnt-storage", "diagnose")
+    assert ended.status == 1
+    assert ended.out == (
+        "Provider: san [global status: partial valid]\n"
+        "  Node: node1, status: valid (path: /a/san) [parameters: pool]\n"
+        "    [hidden] path: /b/san, status: invalid - no grow\n"
+        "  Node: node2, status: provider not found\n"
+        "  Node group: default, status: invalid\n\n"
+    )
+    master.outcomes["OP_EXT_STORAGE_DIAGNOSE"] = [["san", {"default": True}, [["pool", "where"]]]]
+    info = one.run("gnt-storage", "info", "san", "nas").out
+    assert info == (
+        "san:\n  - valid for node groups: default\n  - parameters:\n    - pool: where\n\nnas: \n\n"
+    )

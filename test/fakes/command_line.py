@@ -16,7 +16,7 @@ from ganeti.paths import Paths
 
 PROGRAMS = (
     "gnt-cluster", "gnt-node", "gnt-instance", "gnt-job", "gnt-os", "gnt-debug", "gnt-group",
-    "gnt-network", "gnt-filter",
+    "gnt-network", "gnt-filter", "gnt-storage",
 )  # fmt: skip
 NOW = 1262304000.0
 

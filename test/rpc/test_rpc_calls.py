@@ -22,9 +22,9 @@ UNSERVED = set(
     """
     blockdev_addchildren blockdev_removechildren blockdev_snapshot drbd_attach_net
     drbd_disconnect_net drbd_helper drbd_needs_activation drbd_wait_sync export_info
-    export_list export_remove export_start extstorage_diagnose finalize_export impexp_abort
+    export_list export_remove export_start finalize_export impexp_abort
     impexp_cleanup impexp_status import_start instance_metadata_modify lv_list
-    node_configure_ovs node_ensure_daemon node_powercycle node_ssh_key_add
+    node_configure_ovs node_ensure_daemon node_ssh_key_add
     node_ssh_key_remove node_ssh_keys_renew node_volumes vg_list x509_cert_create
     x509_cert_remove
     """.split()

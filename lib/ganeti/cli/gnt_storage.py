@@ -1,0 +1,102 @@
+"""gnt-storage: providers of external storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ganeti.cli import formats, options
+from ganeti.cli.app import Program, many
+from ganeti.cli.failure import Refused
+from ganeti.cli.run import Run
+from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
+from ganeti.serializer import Json
+from ganeti.utils.text import nice_sorted
+
+PROGRAM = Program("gnt-storage")
+
+INFO_FIELDS = ["name", "nodegroup_status", "parameters"]
+DIAGNOSE_FIELDS = ["name", "node_status", "nodegroup_status"]
+
+
+def _ask(run: Run, fields: Sequence[str]) -> list[dict[str, Json]]:
+    from ganeti.opcodes.query import OpExtStorageDiagnose
+
+    rows = run.submit(OpExtStorageDiagnose(output_fields=fields, names=[]))
+    if not rows:
+        raise Refused("No node has a provider of external storage")
+    return [dict(zip(fields, row)) for row in rows]
+
+
+def _as_data(run: Run, value: Any) -> bool:
+    """Print as data when --format asks for it."""
+    if run.options.format == "table":
+        return False
+    run.world.stdout.write(formats.render(value, run.options.format))
+    return True
+
+
+@PROGRAM.command("info", args=many("os"), options=[options.PRIORITY, options.FORMAT])
+def show_info(run: Run) -> None:
+    """Show the providers, their parameters and the node groups where they work."""
+    found = [one for one in _ask(run, INFO_FIELDS) if not run.names or one["name"] in run.names]
+    if _as_data(run, found):
+        return
+    for one in found:
+        for line in _info_lines(one):
+            run.out(line)
+    known = {one["name"] for one in found}
+    for name in run.names:
+        if name not in known:
+            run.out(f"{name}: ")
+            run.out("")
+
+
+def _info_lines(one: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{one['name']}:"
+    groups = [name for name, good in one["nodegroup_status"].items() if good]
+    yield f"  - valid for node groups: {', '.join(nice_sorted(groups)) or 'none'}"
+    yield "  - parameters:"
+    for name, description in one["parameters"]:
+        yield f"    - {name}: {description}"
+    yield ""
+
+
+@PROGRAM.command("diagnose", options=[options.PRIORITY, options.FORMAT])
+def diagnose(run: Run) -> int:
+    """Tell what each node has of each provider, and what is wrong with it."""
+    found = _ask(run, DIAGNOSE_FIELDS)
+    good = all(all(one["nodegroup_status"].values()) for one in found)
+    if not _as_data(run, found):
+        for one in found:
+            for line in _diagnose_lines(one):
+                run.out(line)
+    return EXIT_SUCCESS if good else EXIT_FAILURE
+
+
+def _diagnose_lines(one: Mapping[str, Any]) -> Iterator[str]:
+    copies = [copies for copies in one["node_status"].values()]
+    good = [bool(found and found[0][1]) for found in copies]
+    verdict = "valid" if all(good) else "partial valid" if any(good) else "invalid"
+    yield f"Provider: {one['name']} [global status: {verdict}]"
+    for node in nice_sorted(one["node_status"]):
+        found = one["node_status"][node]
+        if not found:
+            yield f"  Node: {node}, status: provider not found"
+            continue
+        yield f"  Node: {node}, {_copy_text(*found[0])}"
+        for path, valid, why, *_ in found[1:]:
+            yield f"    [hidden] path: {path}, status: {_status(valid, why)}"
+    for group, valid in sorted(one["nodegroup_status"].items()):
+        yield f"  Node group: {group}, status: {'valid' if valid else 'invalid'}"
+    yield ""
+
+
+def _copy_text(path: str, valid: bool, why: str, parameters: Sequence[Sequence[str]]) -> str:
+    names = ", ".join(name for name, *_ in parameters)
+    shown = f" [parameters: {names}]" if names else ""
+    return f"status: {_status(valid, why)} (path: {path}){shown}"
+
+
+def _status(valid: bool, why: str) -> str:
+    return "valid" if valid else f"invalid - {why}"
