@@ -10,6 +10,7 @@ from fakes.guests import a_node, an_instance
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor.base import HvHost
 from ganeti.hypervisor.fake import FakeHypervisor
+from ganeti.model.filled import FilledInstance
 from ganeti.paths import Paths
 from ganeti.serializer import Json
 from ganeti.utils.process import run
@@ -131,3 +132,28 @@ def test_the_console_is_a_message(fake: FakeHypervisor) -> None:
     assert console.to_json() == {
         "instance": "web1", "kind": "msg", "message": "Console not available for fake hypervisor",
     }  # fmt: skip
+
+
+class Booting(FakeHypervisor):
+    """Its guest hears requests from `hears_s` on."""
+
+    hears_s = 0.0
+
+    def ask_shutdown(self, instance: FilledInstance, *, again: bool) -> None:
+        self.asked = [*getattr(self, "asked", []), self.host.monotonic()]
+        if self.host.monotonic() >= self.hears_s:
+            self.kill(instance)
+
+
+def test_a_guest_that_still_boots_is_asked_again_soon(tmp_path: Path, clock: Clock) -> None:
+    host = HvHost(Paths(tmp_path), run, False, sleep=clock.sleep, monotonic=clock.monotonic)
+    booting = Booting(host)
+    booting.hears_s = 2.7
+    booting.start(an_instance("web1"), [])
+    booting.stop(an_instance("web1"))
+    assert booting.asked == [0, 1, 2, 3]
+    booting.hears_s = 100.0
+    booting.start(an_instance("web1"), [])
+    booting.asked, clock.time = [], 0.0
+    booting.stop(an_instance("web1"), timeout_s=12)
+    assert booting.asked == [0, 1, 2, 3, 4.5, 7, 10.5] and not booting.is_alive("web1")

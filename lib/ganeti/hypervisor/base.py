@@ -94,7 +94,8 @@ class Console:
         }
 
 
-ASK_AGAIN_S = 5.0  # a guest that has just booted may have missed the first request
+# A guest that still boots does not hear a request: asked again, soon at first.
+ASK_AGAIN_S, ASK_SOON_S = 5.0, 1.0
 KILL_WAIT_S = 5.0  # a process in a system call on slow storage ends late
 POLL_S = 0.5
 
@@ -149,8 +150,9 @@ class Hypervisor(ABC):
     ) -> None:
         """The instance does not run (any more), and nothing of it is left here.
 
-        Asks the guest, again every 5 s, up to `timeout_s`, and then ends it; `force` ends it at
-        once. HypervisorError when it still runs afterwards. Source: facts/hypervisors.md, Common.
+        Asks the guest, again after 1 s and at last every 5 s, up to `timeout_s`, and then ends
+        it; `force` ends it at once. HypervisorError when it still runs afterwards. Source:
+        facts/hypervisors.md, Common.
         """
         if not force:
             self._ask_until(instance, timeout_s)
@@ -163,15 +165,16 @@ class Hypervisor(ABC):
         self.cleanup(instance.name)
 
     def _ask_until(self, instance: FilledInstance, timeout_s: float) -> None:
-        end = self.host.monotonic() + timeout_s
+        began = self.host.monotonic()
         again = False
         while self.is_alive(instance.name):
-            left = end - self.host.monotonic()
-            if left <= 0:
+            asked_s = self.host.monotonic() - began
+            if asked_s >= timeout_s:
                 return
             self.ask_shutdown(instance, again=again)
             again = True
-            if self.wait_gone(instance.name, min(left, ASK_AGAIN_S)):
+            pause_s = min(max(ASK_SOON_S, asked_s / 2), ASK_AGAIN_S)
+            if self.wait_gone(instance.name, min(timeout_s - asked_s, pause_s)):
                 return
 
     def wait_gone(self, name: str, timeout_s: float) -> bool:
