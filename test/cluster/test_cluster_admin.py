@@ -230,3 +230,21 @@ def test_the_cluster_gets_another_name(cluster: ClusterBed) -> None:
     cluster.ok("gnt-cluster rename -f cluster.example.com")
     refused(cluster, "gnt-cluster rename -f cluster.example.com", "wrong_input")
     refused(cluster, "gnt-cluster rename -f node2.example.com", "resource_not_unique")
+
+
+def test_providers_of_external_storage_are_diagnosed(cluster: ClusterBed) -> None:
+    none = cluster("gnt-storage diagnose")
+    assert (none.rc, none.out) == (1, "")
+    for number in (1, 2, 3):
+        directory = cluster.cluster.paths(number).below("/srv/ganeti/extstorage/san")
+        directory.mkdir(parents=True)
+        for name in ("create", "remove", "grow", "attach", "detach", "setinfo", "verify"):
+            (directory / name).write_text("#!/bin/sh\n")
+            (directory / name).chmod(0o755)
+        (directory / "parameters.list").write_text("pool where volumes lie\n")
+    assert "    - pool: where volumes lie\n" in cluster.ok("gnt-storage info san")
+    assert "[global status: valid]" in cluster.ok("gnt-storage diagnose")
+    (directory / "grow").unlink()
+    partial = cluster("gnt-storage diagnose")
+    assert partial.rc == 1
+    assert "partial valid" in partial.out and "script grow is missing" in partial.out
