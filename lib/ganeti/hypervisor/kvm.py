@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,15 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from ganeti.build import LIBDIR
 from ganeti.errors import CommandError, HypervisorError
-from ganeti.hypervisor import kvm_process, kvm_qmp, kvm_runtime, kvm_tap, machine
+from ganeti.hypervisor import (
+    kvm_process,
+    kvm_qmp,
+    kvm_runtime,
+    kvm_tap,
+    kvm_verdict,
+    kvm_words,
+    machine,
+)
 from ganeti.hypervisor.base import (
     Console,
     ConsoleKind,
@@ -79,7 +88,8 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
         super().__init__(host)
         self.qmp = qmp
         self.directories = KvmDirectories.of(host.paths)
-        self.probe = Probe(self.directories.root, host.run)
+        verdicts = kvm_verdict.place(host.paths, os.environ, self.directories.root)
+        self.probe = Probe(self.directories.root, host.run, verdicts=verdicts, proc=host.proc)
 
     def files(self, name: str) -> KvmFiles:
         return self.directories.files(name)
@@ -238,14 +248,17 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
 
     def _run_qemu(self, name: str, argv: Sequence[str], taps: Sequence[Tap]) -> None:
         fds = [fd for tap in taps for fd in (*tap.fds, *tap.vhost_fds)]
+        file = self.files(name).log
+        before = kvm_words.size(file)
         try:
-            self.host.run(argv, pass_fds=fds, timeout_s=START_TIMEOUT_S).check(f"instance {name}")
+            result = self.host.run(argv, pass_fds=fds, timeout_s=START_TIMEOUT_S)
         except CommandError as error:
-            raise HypervisorError(str(error)) from error
-        if not self.is_alive(name):
-            raise HypervisorError(
-                f"instance {name}: QEMU has ended at once; see {self.files(name).log}"
-            )
+            raise HypervisorError(f"instance {name}: {error}") from error
+        if not result.ok or not self.is_alive(name):
+            fate = "has ended at once" if result.ok else result.reason
+            log.error("instance %s: QEMU %s: %s", name, fate, shlex.join(argv))
+            said = result.output + kvm_words.since(file, before)
+            raise HypervisorError(kvm_words.failure(name, fate, said))
 
     def _note_taps(self, files: KvmFiles, taps: Sequence[Tap]) -> None:
         for index, tap in enumerate(taps):

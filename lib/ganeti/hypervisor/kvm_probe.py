@@ -1,7 +1,7 @@
 """What a QEMU program can do, and whether KVM really works on this node.
 
-Both are asked once per program (by modification time and size) and kept in
-RUN/kvm-hypervisor/probe.json, which does not outlive a reboot of the node.
+Both are asked once per program (by modification time and size). The first is kept in
+RUN/kvm-hypervisor/probe.json, the second per boot of the machine, see kvm_verdict.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ganeti.errors import CommandError, HypervisorError, ParseError
+from ganeti.hypervisor import kvm_verdict
 from ganeti.hypervisor.kvm_argv import Binary
 from ganeti.serializer import Json, dump_bytes, loads
 from ganeti.utils.files import LocalDisk
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 HELP_TIMEOUT_S: Final = 20.0
 TRIAL_TIMEOUT_S: Final = 5.0  # it takes 0.1 s; a KVM that hangs never answers
+# A KVM that hangs spins, and a trial that had a second of processor time will never end: SIGXCPU
+# tells it from a busy node, where it gets no time. See prlimit(1).
+LIMITS: Final = ("/usr/bin/prlimit", "--cpu=1", "--core=0")
 TRIAL_EXIT_CODE: Final = 33  # isa-debug-exit makes 2 * 0x10 + 1 of what the guest writes
 
 _ROM_SIZE: Final = 65536
@@ -52,6 +56,7 @@ def trial_rom() -> bytes:
 
 def trial_argv(program: str, accelerator: str, rom: Path) -> list[str]:
     return [
+        *(LIMITS if os.access(LIMITS[0], os.X_OK) else ()),
         *(program, "-accel", accelerator, "-machine", "pc", "-m", "16"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-bios", str(rom)),
         *("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"),
@@ -88,6 +93,8 @@ class Probe:
     directory: Path
     run: Runner
     device: Path = Path("/dev/kvm")
+    verdicts: Path | None = None  # where it stands whether KVM works; None: also in `directory`
+    proc: Path = Path("/proc")
 
     @property
     def _cache(self) -> Path:
@@ -109,19 +116,25 @@ class Probe:
         )
 
     def accelerator(self, program: str) -> str:
-        """`kvm` when the node's KVM executes guest code, else `tcg`."""
+        """`kvm` when the machine's KVM executes guest code, else `tcg`."""
         if not os.access(self.device, os.R_OK | os.W_OK):
             return "tcg"
-        key = self._key(program)
-        known = self._load().get(key, {}).get("accelerator")
-        if known is None:
+
+        def find_out() -> tuple[str, bool]:
             result = self._try(program, "kvm")
-            known = "kvm" if result.code == TRIAL_EXIT_CODE else "tcg"
-            if result.stopped:  # a busy node is slow as well: asked again at the next start
-                log.warning("%s: KVM is not used, its trial: %s", program, result.reason)
-            else:
-                self._save(key, "accelerator", known)
-        return str(known)
+            if result.code == TRIAL_EXIT_CODE:
+                return "kvm", True
+            log.warning("%s: KVM is not used, its trial: %s", program, result.reason)
+            return "tcg", not result.stopped  # a busy node is slow as well: asked again then
+
+        key = f"{self._key(program)} {self._boot_id()}"
+        return kvm_verdict.verdict(self.verdicts or self.directory, key, find_out)
+
+    def _boot_id(self) -> str:
+        try:
+            return (self.proc / "sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            return ""
 
     def trial(self, program: str, accelerator: str) -> bool:
         """Whether a guest of 0.1 s runs to its end."""
