@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from fakes.faulty_disk import FaultyDisk
@@ -15,9 +16,12 @@ from fakes.virtual_time import run
 from ganeti.errors import GenericError, JobQueueError
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import JobQueue, OpRun
+from ganeti.jobs.store import JobStore
 from ganeti.jobs.undo import Step
 from ganeti.rpc.base import Target
 from ganeti.serializer import Json, loads
+
+T = TypeVar("T")
 
 
 class Recording(NullExecutor):
@@ -401,3 +405,33 @@ def test_job_that_ends_while_the_journal_begins_anew_is_in_the_new_one() -> None
         await queue.stop()
 
     run(main())
+
+
+async def slowly(function: Callable[[], T]) -> T:
+    """A disk that takes a second."""
+    await asyncio.sleep(1)
+    return function()
+
+
+def test_a_stop_while_job_files_are_written_loses_none() -> None:
+    async def first_life(machine: Machine) -> list[int]:
+        store = JobStore(machine.paths, machine.disk, offload=slowly)
+        queue = JobQueue(store, machine.journal(), machine.executor, machine.clock)
+        await queue.start()
+        numbers = await queue.submit_many([[delay()], [delay()]])
+        for number in numbers:
+            await until_end(queue, number)
+        await asyncio.sleep(0.5)  # their files are being written
+        await queue.stop()
+        return numbers
+
+    async def second_life(machine: Machine) -> list[int]:
+        queue = machine.queue()
+        await queue.start()
+        there = list(queue.jobs)
+        await queue.stop()
+        return there
+
+    machine = Machine()
+    numbers = run(first_life(machine))
+    assert run(second_life(machine)) == numbers

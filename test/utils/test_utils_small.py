@@ -19,6 +19,7 @@ from ganeti.paths import Paths
 from ganeti.types import IpFamily
 from ganeti.utils import daemons, log, net
 from ganeti.utils.daemonize import PidFile
+from ganeti.utils.offload import in_thread
 from ganeti.utils.retry import Pace, RetryTimeout, TryAgain, retry
 from ganeti.utils.watch import FileWatch
 
@@ -204,3 +205,27 @@ def test_a_daemon_that_ignores_term_is_killed(tmp_path: Path) -> None:
         assert daemons.stop(paths, "ganeti-x", patience_s=0.05)
         assert child.wait(10) == -signal.SIGKILL
     assert not daemons.stop(paths, "ganeti-x")
+
+
+def test_cancelled_work_in_a_thread_has_ended_when_its_waiter_has() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(10)
+        ended.append(True)
+
+    async def main() -> None:
+        task = asyncio.create_task(in_thread(work))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == [True]
+
+    asyncio.run(main())

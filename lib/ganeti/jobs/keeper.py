@@ -194,7 +194,7 @@ class Keeper:
         self._unsettled |= unsettled  # before: a write that fails half-way may have placed some
         try:
             await self._store.offload(write)
-        except OSError:
+        except BaseException:  # also when who waits for it is cancelled, as at the end
             self._due = {**due, **self._due}
             raise
         self._serial = serial
