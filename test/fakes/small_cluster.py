@@ -65,15 +65,20 @@ def node_uuid(number: int) -> str:
 
 
 class Steps:
-    """Counts what happens, and calls `act` at one chosen step: the nth of that name."""
+    """Counts what happens, and calls `act` at one chosen step: the nth of that name, or of all."""
 
     def __init__(self) -> None:
+        self.act: Callable[[], None] = lambda: None
+        self._turn = threading.Lock()
+        self.restart()
+
+    def restart(self, *, at: tuple[str, int] | None = None, at_any: int | None = None) -> None:
+        """Count from 1 again."""
         self.seen: Counter[str] = Counter()
         self.order: list[tuple[str, int]] = []
-        self.at: tuple[str, int] | None = None
-        self.act: Callable[[], None] = lambda: None
+        self.at = at
+        self.at_any = at_any
         self.reached = False
-        self._turn = threading.Lock()
 
     def tell(self, text: str) -> None:
         text = re.sub(r"\bssconf_\S+", "ssconf", re.sub(r"\bjob-\d+", "job", text))
@@ -81,7 +86,7 @@ class Steps:
             self.seen[text] += 1
             step = (text, self.seen[text])
             self.order.append(step)
-            hit = step == self.at and not self.reached
+            hit = (step == self.at or len(self.order) == self.at_any) and not self.reached
             self.reached = self.reached or hit
         if hit:
             self.act()

@@ -14,7 +14,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from fakes.small_cluster import (
     ENDED,
     Client,
     SmallCluster,
+    Steps,
     add_tags,
     create,
     delay,
     disk_files,
+    node_name,
     on_instance,
     running,
 )
@@ -36,7 +38,7 @@ from ganeti.types import AdminState
 
 FULL = bool(os.environ.get("GANETI_FULL_SWEEP"))
 SEED = 20_240_501
-MOST_SAMPLES = 32
+MOST_SAMPLES = 18
 
 pytestmark = pytest.mark.timeout(1800 if FULL else 120)
 
@@ -69,12 +71,12 @@ class Told:
     """A client that writes its history, and hears nothing from a master without power."""
 
     def __init__(self, client: Client, cluster: SmallCluster, history: History) -> None:
-        self._client = client
+        self.client = client
         self._cluster = cluster
         self.history = history
 
     async def __call__(self, method: str, *args: Any) -> Any:
-        answer = await self._client(method, *args)
+        answer = await self.client(method, *args)
         self._hear(method)
         return answer
 
@@ -85,7 +87,7 @@ class Told:
         return numbers
 
     async def wait(self, number: int) -> str:
-        status = await self._client.wait(number)
+        status = await self.client.wait(number)
         self._hear("WaitForJobChange")
         self.history.statuses[number] = status
         return status
@@ -126,7 +128,9 @@ async def script(told: Told) -> None:
         history.gone.add("web2.example.com")
 
 
-async def live(cluster: SmallCluster, history: History) -> None:
+async def live(
+    cluster: SmallCluster, history: History, act: Callable[[Told], Awaitable[None]] = script
+) -> None:
     """One master's life, up to its end in good order or to the power cut."""
     loop = asyncio.get_running_loop()
     dark = asyncio.Event()
@@ -139,7 +143,7 @@ async def live(cluster: SmallCluster, history: History) -> None:
 
     async def session() -> None:
         async with cluster.master() as client:
-            await script(Told(client, cluster, history))
+            await act(Told(client, cluster, history))
 
     work = asyncio.create_task(session())
     watch = asyncio.create_task(dark.wait())
@@ -318,3 +322,76 @@ def power_cut_at(place: Path, step: tuple[str, int]) -> bool:
         cluster.reboot_master()
     asyncio.run(check(cluster, history))
     return reached
+
+
+# A second cut, while the next master begins.
+
+
+async def recover(told: Told) -> None:
+    """A life in which only the jobs of the last one come to their ends."""
+    await all_have_ended(told.client)
+
+
+def test_promises_survive_a_second_power_cut_at_the_start(root: Path) -> None:
+    steps = steps_of_a_good_run(root / "good")
+    chance = random.Random(SEED)
+    reached = 0
+    rounds = 200 if FULL else 6
+    for index in range(rounds):
+        first, later = chance.choice(steps), chance.randint(1, 150)
+        place = root / str(index)
+        cluster, history = SmallCluster(place), History()
+        try:
+            cluster.steps.at = first
+            asyncio.run(live(cluster, history))
+            if not cluster.steps.reached:
+                continue
+            cluster.reboot_master()
+            cluster.steps.restart(at_any=later)
+            asyncio.run(live(cluster, history, recover))
+            if cluster.steps.reached:
+                reached += 1
+                cluster.reboot_master()
+            cluster.steps.restart()
+            asyncio.run(check(cluster, history))
+        except Exception as error:
+            raise AssertionError(f"power cuts at {first}, then at step {later}") from error
+        shutil.rmtree(place)
+    assert reached > rounds // 3
+
+
+# A node without power.
+
+
+def node_steps(cluster: SmallCluster, name: str) -> Steps:
+    """What happens on the disk of a node; at the chosen step it boots anew, at once."""
+    steps, machine = Steps(), cluster.machines[name]
+
+    def watch() -> None:
+        machine.disk.on_event = steps.tell
+
+    def reboot() -> None:
+        machine.reboot()
+        watch()
+
+    steps.act = reboot
+    watch()
+    return steps
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_promises_survive_a_node_that_boots_at_any_step(root: Path, number: int) -> None:
+    cluster = SmallCluster(root / "good")
+    learned = node_steps(cluster, node_name(number))
+    asyncio.run(live(cluster, History()))
+    for index, step in enumerate(drawn(learned.order)[: None if FULL else 3]):
+        place = root / str(index)
+        cluster, history = SmallCluster(place), History()
+        node_steps(cluster, node_name(number)).at = step
+        try:
+            asyncio.run(live(cluster, history))
+            asyncio.run(check(cluster, history))
+        except Exception as error:
+            raise AssertionError(f"node {number} boots at {step}") from error
+        assert set(history.statuses.values()) <= {"success", "error"}
+        shutil.rmtree(place)
