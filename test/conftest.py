@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
-FACTS = HERE / "data" / "facts"
 SAMPLES = HERE.parent.parent / "shared" / "samples"
-
-
-def facts(name: str) -> Any:
-    """One of the fact tables under test/data/facts."""
-    return json.loads((FACTS / f"{name}.json").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.alloc import protocol
 from ganeti.alloc.answer import migrate_opcode, rebuild_opcodes, solve
 from ganeti.alloc.cluster import read_request

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from fakes.command_line import NOW, Shell, program_of
 from fakes.luxi_replay import LuxiReplay
 from ganeti.cli.cluster_init import init_request

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from fakes.command_line import PROGRAMS, Shell, program_of
 from fakes.luxi_replay import LuxiReplay
 from ganeti import errors

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from fakes.command_line import Shell, program_of
 from fakes.luxi_replay import LuxiReplay
 from ganeti.cli.console import console_argv

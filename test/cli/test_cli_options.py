@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from fakes.command_line import PROGRAMS, program_of
 from ganeti.cli.app import Command
 from ganeti.cli.options import Option

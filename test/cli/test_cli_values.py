@@ -6,7 +6,7 @@ from typing import Any
 
 import fakes.command_line  # noqa: F401  # sets the time zone
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.cli import text, values
 from ganeti.cli.gnt_os import names_with_variants
 from ganeti.cli.log import hide

@@ -8,7 +8,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from conftest import facts
+from fact_tables import facts
 from fakes.candidates import FakeNetwork, target_of, uuid_of
 from fakes.faulty_disk import FaultyDisk
 from fakes.virtual_time import in_place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.errors import Code, OpPrereqError
 from ganeti.logic import registry
 from ganeti.opcodes.registry import MODULES

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.errors import GenericError, ParseError
 from ganeti.luxi.client import READ_ONLY
 from ganeti.luxi.methods import METHODS, read_arguments

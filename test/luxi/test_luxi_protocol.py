@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti import errors
 from ganeti.luxi import protocol
 from ganeti.luxi.protocol import LUXI_VERSION, Request, Splitter

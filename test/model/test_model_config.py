@@ -9,7 +9,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.errors import ConfigurationError, ParseError
 from ganeti.model.base import EMPTY
 from ganeti.model.config import ConfigDocument

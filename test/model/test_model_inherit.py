@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.errors import OpPrereqError, TypeEnforcementError
 from ganeti.model import inherit, ipolicy
 from ganeti.model.config import ConfigDocument

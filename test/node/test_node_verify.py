@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from fakes.nodes import JumpingClock, a_node, a_root, client_pair
 from ganeti.node import verify
 from ganeti.node.context import NodeContext

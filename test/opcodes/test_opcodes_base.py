@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti import opcodes
 from ganeti.errors import Code, OpCodeUnknown, OpPrereqError, OpResultError, ProgrammerError
 from ganeti.opcodes.base import Opcode, opcode, param

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.errors import OpPrereqError, ParameterError, QueryFilterParseError
 from ganeti.opcodes import filter_text
 from ganeti.opcodes.checks import Mismatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti import opcodes
 from ganeti.opcodes.base import Opcode, Param, op_id_of
 from ganeti.opcodes.checks import check_for

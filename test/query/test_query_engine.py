@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from fakes.live_data import FakeCluster
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import OpPrereqError, ParameterError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.config.snapshot import Snapshot
 from ganeti.model.config import ConfigDocument
 from ganeti.model.report import BlockDeviceStatus

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.config.snapshot import Snapshot
 from ganeti.model.config import ConfigDocument
 from ganeti.model.report import HypervisorNodeInfo, NodeInfo, RunningInfo, StorageInfo

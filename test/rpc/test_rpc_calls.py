@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import facts
+from fact_tables import facts
 from ganeti.node.daemon import load_served
 from ganeti.rpc import calls  # noqa: F401
 from ganeti.rpc.base import CALLS, SERVED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import facts
+from fact_tables import facts
 from ganeti.errors import UnitParseError
 from ganeti.utils.text import (
     escape_for_log,

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from aiohttp import web
+from aiohttp.web_log import AccessLogger
 from aiohttp.web_protocol import RequestHandler
 
 logger = logging.getLogger(__name__)
@@ -212,6 +213,14 @@ class HttpServer:
 TEXT: Mapping[str, str] = {"Content-Type": "text/plain; charset=utf-8"}
 
 
+class DebugAccessLogger(AccessLogger):
+    """A line per request, only when debugging: there is one per call of the master."""
+
+    @property
+    def enabled(self) -> bool:
+        return self.logger.isEnabledFor(logging.DEBUG)
+
+
 class _Connection(RequestHandler):
     """aiohttp's connection with a clock: from accept to first request, and between requests.
 
@@ -225,7 +234,8 @@ class _Connection(RequestHandler):
             manager,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=owner.limits.idle_s + 5.0,  # ours comes first
-            access_log=access_logger if access_logger.isEnabledFor(logging.DEBUG) else None,
+            access_log=access_logger,
+            access_log_class=DebugAccessLogger,
             max_line_size=owner.limits.line_bytes,
             max_field_size=owner.limits.line_bytes,
             lingering_time=1.0,
