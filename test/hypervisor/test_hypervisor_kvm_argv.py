@@ -41,8 +41,8 @@ def kvm(network_port: int | None = None, **hvparams: Json) -> FilledInstance:
     )
 
 
-def stage_1(instance: FilledInstance, **options: Json) -> list[str]:
-    return machine_argv(instance, FILES, QEMU, StartOptions(**{"accelerator": "tcg", **options}))
+def stage_1(instance: FilledInstance, binary: Binary = QEMU, **options: Json) -> list[str]:
+    return machine_argv(instance, FILES, binary, StartOptions(**{"accelerator": "tcg", **options}))
 
 
 def stage_2(
@@ -184,9 +184,34 @@ def test_a_full_bus_is_told_with_its_way_out() -> None:
 
 
 def test_devices_of_a_q35_machine_are_on_its_bus() -> None:
-    argv = stage_2(kvm(machine_version="q35"), [a_guest_disk()])
-    assert "bus=pcie.0" in values(argv, "-device")[0]
+    for board in ({"machine_version": "q35"}, {"chipset": "q35"}):
+        guest = kvm(**board)
+        argv = stage_2(guest, [a_guest_disk(0), a_guest_disk(1)])
+        places = [device for device in values(argv, "-device") if device.startswith("virtio-blk")]
+        assert ["bus=port0,addr=0x0," in places[0], "bus=port1,addr=0x0," in places[1]] == [
+            True
+        ] * 2
+        argv = stage_1(guest)
+        ports = [device for device in values(argv, "-device") if device.startswith("pcie-root")]
+        assert len(ports) == 24 and "id=port9,chassis=10,bus=pcie.0,addr=0x11.1" in ports[9]
     assert values(stage_1(kvm(machine_version="q35")), "-machine") == ["q35"]
+
+
+def test_a_board_is_told_by_its_full_name_that_a_newer_program_knows_too() -> None:
+    binary = Binary(
+        version=(7, 2, 0),
+        machines=frozenset({"pc", "q35", "pc-i440fx-7.2"}),
+        aliases={"": "pc-i440fx-7.2", "pc": "pc-i440fx-7.2", "q35": "pc-q35-7.2"},
+    )
+
+    def machine(**hvparams: Json) -> list[str]:
+        return values(stage_1(kvm(**hvparams), binary), "-machine")
+
+    assert machine() == []
+    assert machine(chipset="q35") == ["pc-q35-7.2"]
+    assert machine(chipset="q35", machine_version="pc-i440fx-7.2") == ["pc-i440fx-7.2"]
+    assert machine(firmware="uefi") == ["pflash0=firmware,pflash1=variables"]
+    assert binary.machine(kvm().hvparams) == "pc-i440fx-7.2"
 
 
 def test_a_machine_that_the_binary_does_not_have_is_refused() -> None:

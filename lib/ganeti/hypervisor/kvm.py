@@ -10,6 +10,7 @@ import logging
 import os
 import pwd
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from ganeti.build import LIBDIR
 from ganeti.errors import CommandError, HypervisorError
 from ganeti.hypervisor import (
+    kvm_firmware,
     kvm_process,
     kvm_qmp,
     kvm_runtime,
     kvm_tap,
+    kvm_tpm,
     kvm_verdict,
     kvm_words,
     machine,
@@ -37,13 +40,15 @@ from ganeti.hypervisor.base import (
 from ganeti.hypervisor.kvm_address import bind_address
 from ganeti.hypervisor.kvm_argv import (
     VNC_BASE_PORT,
+    Binary,
     StartOptions,
     check_security_model,
     machine_argv,
     memory_and_vcpus,
+    option_value,
     start_argv,
 )
-from ganeti.hypervisor.kvm_devices import Tap, place_devices
+from ganeti.hypervisor.kvm_devices import Tap, machine_of, place_devices
 from ganeti.hypervisor.kvm_files import KvmDirectories, KvmFiles
 from ganeti.hypervisor.kvm_hotplug import KvmHotplug
 from ganeti.hypervisor.kvm_migrate import KvmMigration
@@ -52,6 +57,7 @@ from ganeti.hypervisor.kvm_runtime import Runtime
 from ganeti.model.cpu_mask import parse_cpu_masks
 from ganeti.model.report import SHUT_DOWN, HypervisorNodeInfo, RunningInfo
 from ganeti.serializer import Json
+from ganeti.storage import guest_state
 from ganeti.types import HypervisorKind
 
 if TYPE_CHECKING:
@@ -88,6 +94,7 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
         super().__init__(host)
         self.qmp = qmp
         self.directories = KvmDirectories.of(host.paths)
+        self.descriptors = kvm_firmware.DESCRIPTORS
         verdicts = kvm_verdict.place(host.paths, os.environ, self.directories.root)
         self.probe = Probe(self.directories.root, host.run, verdicts=verdicts, proc=host.proc)
 
@@ -202,9 +209,15 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
             disks = [(disk, disk.link.is_block_device()) for disk in runtime.disks]
             binary = self.probe.binary(runtime.argv[0])
             nics = list(zip(runtime.nics, taps))
+            flash = self._flash(runtime, binary)
             argv = start_argv(
-                runtime.argv, files, runtime.hvparams, nics, disks, binary, incoming=incoming
+                *(runtime.argv, files, runtime.hvparams, nics, disks, binary),
+                incoming=incoming,
+                flash=flash,
             )
+            if runtime.hvparams.get("tpm"):
+                place = self._state_place(runtime)
+                kvm_tpm.start(self.host, files, place, incoming=incoming is not None)
             self._connect(name, tags, nics, incoming is not None)
             self._run_qemu(name, argv, taps)
             self._note_taps(files, taps)
@@ -217,6 +230,27 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
         finally:
             for tap in taps:
                 kvm_tap.close_tap(tap)
+
+    def _flash(self, runtime: Runtime, binary: Binary) -> list[dict[str, Json]]:
+        """The firmware's block devices; the guest's variables are there."""
+        hv = runtime.hvparams
+        if not kvm_firmware.is_uefi(hv):
+            return []
+        secure = bool(hv.get("secure_boot"))
+        firmware = kvm_firmware.choose(self.descriptors, binary.machine(hv), secure)
+        variables = kvm_firmware.variables_file(self._state_place(runtime), secure)
+        kvm_firmware.make_variables(firmware, variables)
+        return kvm_firmware.flash_nodes(firmware, variables)
+
+    def _state_place(self, runtime: Runtime) -> Path:
+        if not runtime.disks:
+            uuid = option_value(runtime.argv, "-uuid") or ""
+            return guest_state.on_node(self.host.paths, uuid)
+        first = runtime.disks[0]
+        device = first.link.resolve()
+        if device.is_file():
+            return guest_state.beside(device)
+        return guest_state.on_node(self.host.paths, first.disk.uuid)
 
     def _check_sockets(self, files: KvmFiles) -> None:
         longest = max(files.sockets, key=lambda path: len(os.fsencode(path)))
@@ -358,6 +392,7 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
         if self.is_alive(name):
             return
         files = self.files(name)
+        kvm_tpm.end(self.host.proc, files)
         for path in (files.pid, files.runtime, files.shutdown_flag, *files.sockets):
             path.unlink(missing_ok=True)
         if files.nics.is_dir():
@@ -417,9 +452,19 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
         check_security_model(hvparams)
         if hvparams.get("security_model") == "user":
             self._check_user(str(hvparams.get("security_domain") or ""))
-        version = str(hvparams.get("machine_version") or "")
+        self._check_board(hvparams, program)
+
+    def _check_board(self, hvparams: Mapping[str, Json], program: str) -> None:
+        """The program has the machine, the node its firmware and TPM."""
+        version = machine_of(hvparams)
         if version and version not in self.probe.binary(program).machines:
             raise HypervisorError(f"hvparam machine_version: {program} has no machine {version!r}")
+        if kvm_firmware.is_uefi(hvparams):
+            binary = self.probe.binary(program)
+            secure = bool(hvparams.get("secure_boot"))
+            kvm_firmware.choose(self.descriptors, binary.machine(hvparams), secure)
+        if hvparams.get("tpm") and not shutil.which(kvm_tpm.PROGRAM):
+            raise HypervisorError("hvparam tpm: there is no program swtpm on this node")
 
     def _check_user(self, name: str) -> None:
         try:

@@ -13,13 +13,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ganeti.errors import HypervisorError
+from ganeti.hypervisor import kvm_firmware
 from ganeti.hypervisor.base import GuestDisk
 from ganeti.hypervisor.kvm_devices import (
     SCSI_TYPES,
     Tap,
     disk_argv,
     escaped,
+    is_q35,
+    machine_of,
     nic_argv,
+    option,
+    root_ports,
 )
 from ganeti.hypervisor.kvm_files import KvmFiles
 from ganeti.serializer import Json
@@ -40,6 +45,13 @@ class Binary:
     machines: frozenset[str] = frozenset()
     devices: frozenset[str] = frozenset()
     accelerators: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)  # of machines; "": the default one
+
+    def machine(self, hvparams: Mapping[str, Json]) -> str:
+        """Full name of the machine that these parameters mean."""
+        name = machine_of(hvparams)
+        name = self.aliases.get(name, name)
+        return self.aliases.get(name, name)  # the default one may be named by its alias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +77,11 @@ def machine_argv(
     return [
         *_identity(instance, files),
         *_controllers(hv),
+        *root_ports(hv),
         *("-device", "virtio-balloon", "-daemonize", "-D", str(files.log)),
         *(["-no-reboot"] if hv["reboot_behavior"] == "exit" else []),
         *_machine(hv, binary, options.accelerator),
+        *kvm_firmware.machine_argv(hv),
         *(["-S"] if options.paused else []),
         *_boot_media(hv),
         *_kernel(hv),
@@ -89,12 +103,17 @@ def start_argv(
     binary: Binary,
     *,
     incoming: tuple[str, int] | None = None,
+    flash: Sequence[Mapping[str, Json]] = (),
 ) -> list[str]:
     """Stage 2: the whole command. Each disk comes with whether its link is a block device.
 
-    `incoming` is the address and port on which a migrating instance is awaited.
+    `incoming` is the address and port on which a migrating instance is awaited, `flash` the block
+    devices of its firmware.
     """
     made = list(machine)
+    for node in flash:
+        made += ["-blockdev", option(node)]
+    made += kvm_firmware.tpm_argv(hvparams, files.tpm)
     if hvparams["keymap"]:
         made += ["-k", str(hvparams["keymap"])]
     for nic, tap in nics:
@@ -144,12 +163,15 @@ def _controllers(hv: Mapping[str, Json]) -> list[str]:
 
 def _machine(hv: Mapping[str, Json], binary: Binary, accelerator: str) -> list[str]:
     """`-machine` as far as something is asked for, and what runs the guest's code."""
-    version = str(hv["machine_version"] or "")
+    version = machine_of(hv)
     if version and binary.machines and version not in binary.machines:
         raise HypervisorError(
             f"{hv['kvm_path']} has no machine type {version!r} (hvparam machine_version)"
         )
+    if not hv["machine_version"] and version:
+        version = binary.machine(hv)  # by its full name, a newer QEMU can take the guest over
     parts = [version] if version else []
+    parts += kvm_firmware.machine_words(hv)
     made = []
     if not hv["acpi"]:
         if binary.version >= (5, 0, 0):
@@ -184,6 +206,8 @@ def _boot_media(hv: Mapping[str, Json]) -> list[str]:
             made += ["-boot", "order=a"]
         backend = f"file.driver=file,file.filename={escaped(floppy)}"
         made += ["-blockdev", f"driver=raw,node-name=floppy1,{backend}"]
+        if is_q35(machine_of(hv)):
+            made += ["-device", "isa-fdc"]  # the board has none of its own
         made += ["-device", "floppy,drive=floppy1"]
     return made
 

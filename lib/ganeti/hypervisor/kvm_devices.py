@@ -52,9 +52,30 @@ def escaped(value: str | Path) -> str:
     return str(value).replace(",", ",,")
 
 
-def root_bus(machine: str) -> str:
-    """The PCI bus of a machine type; the default machine is the i440FX one."""
-    return "pcie.0" if "q35" in machine else "pci.0"
+def machine_of(hvparams: Mapping[str, Json]) -> str:
+    """The machine that is asked for: by its version, else by its chipset; "": QEMU's default."""
+    return str(hvparams.get("machine_version") or hvparams.get("chipset") or "")
+
+
+def is_q35(machine: str) -> bool:
+    """Whether it has PCI Express; the default machine is the i440FX one, which has not."""
+    return "q35" in machine
+
+
+ROOT_PORTS: Final = 24  # as many disks and interfaces as an instance may have
+ROOT_PORT_SLOT: Final = 0x10  # the board's own devices, and those QEMU places, are around
+
+
+def root_ports(hvparams: Mapping[str, Json]) -> list[str]:
+    """PCI Express takes devices in and out at ports only, one each, not at the root."""
+    if not is_q35(machine_of(hvparams)):
+        return []
+    made = []
+    for port in range(ROOT_PORTS):
+        place = f"{ROOT_PORT_SLOT + port // 8:#x}.{port % 8}"
+        words = f"id=port{port},chassis={port + 1},bus=pcie.0,addr={place},multifunction=on"
+        made += ["-device", f"pcie-root-port,{words},io-reserve=0"]
+    return made
 
 
 def device_id(kind: str, uuid: str) -> str:
@@ -74,8 +95,8 @@ def nic_driver(nic_type: str) -> str:
 class Places:
     """The places on the buses of one guest that are taken."""
 
-    bus: str
-    slots: set[int]
+    has_ports: bool
+    slots: set[int]  # of pci.0, or numbers of root ports
     targets: set[int]
 
     @classmethod
@@ -83,22 +104,30 @@ class Places:
         cls, machine: str, reserved: int, hvinfos: Sequence[Mapping[str, Json] | None]
     ) -> Places:
         """`reserved`: the first slots are QEMU's own (hvparam kvm_pci_reservations)."""
-        slots, targets = set(range(reserved)), set()
+        has_ports = is_q35(machine)
+        slots: set[int] = set() if has_ports else set(range(reserved))
+        targets: set[int] = set()
         for info in hvinfos:
-            if info and "addr" in info:
+            bus = str((info or {}).get("bus") or "")
+            if info and bus.startswith("port"):
+                slots.add(int(bus.removeprefix("port")))
+            elif info and "addr" in info:
                 slots.add(int(str(info["addr"]), 16))
             elif info and "scsi-id" in info:
                 targets.add(int(info["scsi-id"]))
-        return cls(root_bus(machine), slots, targets)
+        return cls(has_ports, slots, targets)
 
     def pci(self, driver: str, name: str) -> dict[str, Json]:
-        slot = next((n for n in range(PCI_SLOTS) if n not in self.slots), None)
+        count = ROOT_PORTS if self.has_ports else PCI_SLOTS
+        slot = next((n for n in range(count) if n not in self.slots), None)
         if slot is None:
             raise HypervisorError(
                 f"device {name}: all PCI slots are taken; lower hvparam kvm_pci_reservations"
             )
         self.slots.add(slot)
-        return {"driver": driver, "id": name, "bus": self.bus, "addr": hex(slot)}
+        if self.has_ports:
+            return {"driver": driver, "id": name, "bus": f"port{slot}", "addr": "0x0"}
+        return {"driver": driver, "id": name, "bus": "pci.0", "addr": hex(slot)}
 
     def scsi(self, driver: str, name: str) -> dict[str, Json]:
         target = next((n for n in range(SCSI_TARGETS) if n not in self.targets), None)
@@ -114,8 +143,7 @@ def place_devices(
 ) -> tuple[tuple[Nic, ...], tuple[GuestDisk, ...]]:
     """The same devices, each with its `hvinfo`; those that have one keep it."""
     known = [nic.hvinfo for nic in nics] + [guest.disk.hvinfo for guest in disks]
-    machine = str(hvparams.get("machine_version") or "")
-    places = Places.of(machine, int(hvparams.get("kvm_pci_reservations", 12)), known)
+    places = Places.of(machine_of(hvparams), int(hvparams.get("kvm_pci_reservations", 12)), known)
     disk_type = str(hvparams["disk_type"])
     driver = disk_driver(disk_type)
     placed_disks = []

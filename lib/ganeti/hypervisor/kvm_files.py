@@ -78,6 +78,18 @@ class KvmFiles:
         return self._control("qga")
 
     @property
+    def tpm(self) -> Path:
+        return self._control("tpm")
+
+    @property
+    def tpm_pid(self) -> Path:
+        return self._control("tpm-pid")
+
+    @property
+    def tpm_log(self) -> Path:
+        return self.directories.log / f"{self.name}.tpm.log"
+
+    @property
     def shutdown_flag(self) -> Path:
         return self._control("shutdown")
 
@@ -98,4 +110,4 @@ class KvmFiles:
 
     @property
     def sockets(self) -> tuple[Path, ...]:
-        return (self.monitor, self.serial, self.qmp, self.kvmd, self.guest_agent)
+        return (self.monitor, self.serial, self.qmp, self.kvmd, self.guest_agent, self.tpm)

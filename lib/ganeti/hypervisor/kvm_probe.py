@@ -76,6 +76,19 @@ def parse_machines(text: str) -> frozenset[str]:
     return frozenset(line.split()[0] for line in text.splitlines()[1:] if line.strip())
 
 
+def parse_machine_aliases(text: str) -> dict[str, str]:
+    """From lines as `q35  Standard PC (…) (alias of pc-q35-7.2)`; "" is the default machine."""
+    made = {}
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        found = re.search(r"\(alias of ([^)]+)\)", line)
+        if found:
+            made[words[0]] = found[1]
+        if "(default)" in line:
+            made[""] = words[0]
+    return made
+
+
 def parse_devices(text: str) -> frozenset[str]:
     """Names of `-device help`: `name "virtio-blk-pci", bus PCI, …`."""
     return frozenset(re.findall(r'^name "([^"]+)"', text, re.MULTILINE))
@@ -104,7 +117,7 @@ class Probe:
         """HypervisorError when there is no such program, or it is not QEMU."""
         key = self._key(program)
         known = self._load().get(key, {}).get("binary")
-        if known is None:
+        if known is None or "aliases" not in known:
             known = self._ask(program)
             self._save(key, "binary", known)
         major, minor, point = known["version"]
@@ -113,6 +126,7 @@ class Probe:
             machines=frozenset(known["machines"]),
             devices=frozenset(known["devices"]),
             accelerators=frozenset(known["accelerators"]),
+            aliases=dict(known["aliases"]),
         )
 
     def accelerator(self, program: str) -> str:
@@ -158,9 +172,11 @@ class Probe:
             except CommandError as error:
                 raise HypervisorError(str(error)) from error
 
+        machines = ask("-machine", "help")
         return {
             "version": list(parse_version(ask("--version"))),
-            "machines": sorted(parse_machines(ask("-machine", "help"))),
+            "machines": sorted(parse_machines(machines)),
+            "aliases": parse_machine_aliases(machines),
             "devices": sorted(parse_devices(ask("-device", "help"))),
             "accelerators": sorted(parse_accelerators(ask("-accel", "help"))),
         }

@@ -17,6 +17,7 @@ from ganeti.model.params import ParamTable, check_params, defaults
 from ganeti.model.params_be import BE_PARAMS, check_beparams, split_memory
 from ganeti.model.params_disk import DISK_PARAMS
 from ganeti.model.params_hv import HV_PARAMS, check_hvparams, table_of
+from ganeti.model.params_kvm import KVM_NEW_CLUSTER
 from ganeti.model.params_nic import NIC_PARAMS, check_nicparams
 from ganeti.model.params_node import ND_PARAMS
 from ganeti.paths import Paths
@@ -172,10 +173,10 @@ def _merged(table: ParamTable, given: Mapping[str, Json]) -> dict[str, Json]:
 def _hvparams(
     given: Mapping[str, Mapping[str, Json]], enabled: Sequence[HypervisorKind]
 ) -> dict[str, dict[str, Json]]:
-    made = {
-        **{name: defaults(table) for name, table in HV_PARAMS.items()},
-        **{name: _merged(table_of(name), values) for name, values in given.items()},
-    }
+    made = {name: defaults(table) for name, table in HV_PARAMS.items()}
+    made[HypervisorKind.KVM] |= KVM_NEW_CLUSTER
+    for name, values in given.items():
+        made[name] = {**made.get(name, {}), **check_params(table_of(name), values)}
     for hypervisor in enabled:
         check_hvparams(hypervisor, made[hypervisor])
     return made

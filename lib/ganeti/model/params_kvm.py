@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from ganeti.errors import Code, OpPrereqError
@@ -240,12 +241,33 @@ KVM_PARAMS = table(
     Param("vnc_x509_path", Kind.STRING, "", "directory of VNC certificates", PATH_OR_EMPTY),
     Param("vnc_x509_verify", Kind.BOOL, False, "ask VNC clients for certificates"),
     Param("vnet_hdr", Kind.BOOL, True, "offload headers on the tap device"),
+    # From here on: parameters that the classic does not have. Their defaults change nothing.
+    Param(
+        "chipset",
+        Kind.STRING,
+        "",
+        "board of the guest when machine_version is empty; empty: QEMU's default",
+        one_of("", "pc", "q35"),
+    ),
+    Param("firmware", Kind.STRING, "", "what starts the guest", one_of("", "bios", "uefi")),
+    Param("secure_boot", Kind.BOOL, False, "UEFI starts only what is signed; needs q35"),
+    Param("tpm", Kind.BOOL, False, "give the guest a TPM 2.0"),
 )
+
+KVM_ADDED: Final = ("chipset", "firmware", "secure_boot", "tpm")
+"""Parameters of our own."""
+
+KVM_NEW_CLUSTER: Final[Mapping[str, Json]] = MappingProxyType({"chipset": "q35"})
+"""What a new cluster has from its first day, where an older one keeps what its guests know."""
 
 
 def check_kvm(full: Mapping[str, Json]) -> None:
     """Conditions between complete parameters; OpPrereqError INVAL."""
+    secure = full.get("secure_boot")
+    board = str(full["machine_version"] or full.get("chipset") or "")
     problems = (
+        (secure and full.get("firmware") != "uefi", "secure_boot needs firmware uefi"),
+        (secure and "q35" not in board, "secure_boot needs chipset q35"),
         (full["kernel_path"] and not full["root_path"], "kernel_path needs root_path"),
         (
             full["vnc_x509_verify"] and not full["vnc_x509_path"],

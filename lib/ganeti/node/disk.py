@@ -25,6 +25,7 @@ from ganeti.node.context import NodeContext
 from ganeti.node.os_task import cancel_scripts_on
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
+from ganeti.storage import guest_state
 from ganeti.storage.base import MIB, Attached, worst
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,10 @@ def blockdev_remove(node: NodeContext, bdev: Disk) -> None:
             node.storage(disk.dev_type).remove(disk)
         except GenericError as error:
             problems.append(str(error))
+    try:
+        guest_state.remove(guest_state.on_node(node.paths, bdev.uuid))
+    except OSError as error:
+        problems.append(f"state of the guest on disk {bdev.uuid}: {error}")
     if problems:
         raise BlockDeviceError("; ".join(problems))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ganeti.errors import BlockDeviceError
 from ganeti.model.report import BlockDeviceStatus, Dimensions
 from ganeti.serializer import Json
-from ganeti.storage import whitelist
+from ganeti.storage import guest_state, whitelist
 from ganeti.storage.base import MIB, Attached, BlockDevice, Capabilities
 from ganeti.types import DiskTemplate
 
@@ -51,6 +51,7 @@ class FileDevice(BlockDevice):
         path = self.allowed_path(disk)
         with self._told(disk, "can't remove"):
             path.unlink(missing_ok=True)
+            guest_state.remove(guest_state.beside(path))
 
     def find(self, disk: Disk) -> BlockDeviceStatus | None:
         path = self.allowed_path(disk)
@@ -95,6 +96,7 @@ class FileDevice(BlockDevice):
                 return
             if new.exists():
                 raise FileExistsError(errno.EEXIST, "a file of that name exists")
+            guest_state.rename(guest_state.beside(old), guest_state.beside(new))
             old.rename(new)
 
     def wipe(self, disk: Disk, offset_mib: int, size_mib: int) -> None:
