@@ -24,6 +24,7 @@ class InstanceCalls:
 
     places: dict[str, Any]
     migration: Sequence[str] = ("active", "completed")
+    stalled = False  # nothing is sent
 
     def file_storage_dir_rename(self, place: Any, old: str, new: str) -> None:
         if new in place.directories and old not in place.directories:
@@ -124,7 +125,8 @@ class InstanceCalls:
             place.migration.pop(0)
         if status == "completed":
             self._hand_over(place, instance.name)
-        return MigrationStatus(status=status, transferred_ram=1, total_ram=2)
+        place.sent += not self.stalled
+        return MigrationStatus(status=status, transferred_ram=place.sent, total_ram=2)
 
     def _hand_over(self, source: Any, name: str) -> None:
         for place in self.places.values():

@@ -85,6 +85,7 @@ class Place:
     plugged: list[tuple[str, str, int, Json]] = field(default_factory=list)
     resized: dict[str, int] = field(default_factory=dict)  # disk uuid: bytes
     migration: list[str] = field(default_factory=list)  # what its guest's migration will tell
+    sent: int = 0  # memory of a migration
 
     @property
     def is_bare(self) -> bool:

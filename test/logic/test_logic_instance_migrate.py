@@ -49,7 +49,14 @@ def test_the_calls_come_in_the_order_of_the_facts(services: FakeServices) -> Non
     ]
     assert (home_of(services), runs_on(services)) == ("node3", ["node3"])
     assert "* memory transfer progress: 50.00 %" in services.messages
-    assert services.waits == [1.0]
+    assert services.waits == [0.05]
+
+
+def test_a_long_migration_is_asked_for_every_second(services: FakeServices) -> None:
+    services.rpc.migration = ("active",) * 40 + ("completed",)
+    run_unit(services, migrate())
+    assert services.waits[-1] == max(services.waits) == 1.0
+    assert sum("progress" in line for line in services.messages) == 4
 
 
 def test_it_goes_to_the_address_for_replication(services: FakeServices) -> None:
@@ -170,6 +177,14 @@ def test_a_migration_that_fails_goes_on_at_the_source(services: FakeServices, st
         run_unit(services, migrate())
     assert (home_of(services), runs_on(services)) == ("node2", ["node2"])
     assert NAME not in services.place("node3").running
+
+
+def test_a_migration_that_stands_still_goes_on_at_the_source(services: FakeServices) -> None:
+    services.rpc.migration, services.rpc.stalled = ("active",), True
+    with pytest.raises(OpExecError, match="nothing could be sent.*running on node node2"):
+        run_unit(services, migrate())
+    assert (home_of(services), runs_on(services)) == ("node2", ["node2"])
+    assert 14.0 <= sum(services.waits) < 17.0
 
 
 def test_a_target_that_dies_leaves_it_at_the_source(services: FakeServices) -> None:

@@ -26,16 +26,21 @@ from ganeti.model.node import Node
 from ganeti.model.report import MigrationStatus
 from ganeti.rpc import calls
 
+FIRST_POLL_S = 0.05  # a small idle guest is over in a moment, and is not kept waiting
 POLL_S = 1.0
-TELL_EVERY = 10  # polls
+TELL_EVERY_S = 10.0
 SILENCES = 10  # questions in a row that the source may leave unanswered
 SILENCE_S = 3.0
+# So long without a byte sent: the way to the target, or the target, is lost. The source's kernel
+# would try for a quarter of an hour (tcp(7), tcp_retries2).
+STALLED_S = 15.0
 UNDER_WAY = frozenset(
     {
         *("none", "setup", "active", "pre-switchover", "device", "wait-unplug", "cancelling"),
         *("postcopy-active", "postcopy-paused", "postcopy-recover"),
     }
 )
+POSTCOPY = "postcopy"  # the guest runs on the target already; nothing can be taken back
 COMPLETED = "completed"
 
 
@@ -204,7 +209,7 @@ def _send(services: Services, config: Snapshot, sides: Sides, info: str, *, live
     elif status.status == COMPLETED:
         return
     else:
-        problem = problem or f"the hypervisor says {status.status}"
+        problem = problem or _why_ended(status)
     services.feedback(f"* migration failed ({problem}), going back to {sides.source.name}")
     _give_up(services, sides, info, live=live)
     raise OpExecError(
@@ -213,9 +218,19 @@ def _send(services: Services, config: Snapshot, sides: Sides, info: str, *, live
     )
 
 
+def _why_ended(status: MigrationStatus) -> str:
+    if status.status in UNDER_WAY:
+        return f"nothing could be sent for {STALLED_S:.0f} s"
+    return f"the hypervisor says {status.status}"
+
+
 def _await_end(services: Services, sides: Sides, *, patient: bool) -> MigrationStatus | None:
-    """How the migration ended; None when the source does not tell (any more)."""
-    silences = polls = 0
+    """How the migration ended; None when the source does not tell (any more).
+
+    One that stands still is returned as it is: it is for the caller to end it.
+    """
+    silences, pause_s, still_s, told_s = 0, FIRST_POLL_S, 0.0, TELL_EVERY_S
+    sent: int | None = None
     while True:
         outcome = services.rpc.ask(
             sides.source, calls.instance_get_migration_status, sides.at_source
@@ -230,10 +245,17 @@ def _await_end(services: Services, sides: Sides, *, patient: bool) -> MigrationS
         status = outcome.get()
         if status.status not in UNDER_WAY:
             return status
-        if polls % TELL_EVERY == 0:
+        moves = status.transferred_ram is None or status.transferred_ram != sent
+        still_s = 0.0 if moves or status.status.startswith(POSTCOPY) else still_s + pause_s
+        sent = status.transferred_ram
+        if still_s >= STALLED_S:
+            return status
+        if told_s >= TELL_EVERY_S:
             _tell_progress(services, status)
-        polls += 1
-        services.wait(POLL_S)
+            told_s = 0.0
+        services.wait(pause_s)
+        told_s += pause_s
+        pause_s = min(POLL_S, 2 * pause_s)
 
 
 def _tell_progress(services: Services, status: MigrationStatus) -> None:
