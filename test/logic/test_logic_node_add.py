@@ -14,7 +14,7 @@ import pytest
 from fakes.admin_services import AdminServices
 from fakes.services import a_cluster
 from ganeti.constants import NODED_PORT
-from ganeti.errors import Code, GenericError
+from ganeti.errors import Code, GenericError, OpExecError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.model.node import Node
 from ganeti.opcodes.node import OpNodeAdd, OpNodeRemove
@@ -172,6 +172,45 @@ def test_a_failed_copy_of_files_is_a_warning(tmp_path: Path) -> None:
     with listening():
         services.run(OpNodeAdd(node_name=NEW))
     assert any("hmac.key" in text and "disk full" in text for text in services.messages)
+    assert services.config.find_node(NEW) is not None
+
+
+def test_a_file_that_can_not_be_read_is_a_warning(tmp_path: Path) -> None:
+    services = services_with(tmp_path)
+    services.paths.hmac_key.mkdir(parents=True)  # in the place of a file
+    with listening():
+        services.run(OpNodeAdd(node_name=NEW))
+    assert any("hmac.key is not copied to the nodes: " in text for text in services.messages)
+    assert services.config.find_node(NEW) is not None
+
+
+def test_a_new_node_is_taken_out_again_when_the_job_fails(tmp_path: Path) -> None:
+    services = services_with(tmp_path)
+    before = services.config.cluster.candidate_certs
+
+    def dies(*, anew: bool = False) -> None:
+        assert services.config.find_node(NEW) is not None
+        raise OpExecError("the job was killed")
+
+    services.distribute = dies  # type: ignore[method-assign]
+    with listening():
+        assert str(error_of(services, OpNodeAdd(node_name=NEW))) == "the job was killed"
+    assert services.config.find_node(NEW) is None
+    assert services.config.cluster.candidate_certs == before
+
+
+def test_a_node_that_returns_stays_when_the_job_fails(tmp_path: Path) -> None:
+    services = services_with(tmp_path)
+    with listening():
+        services.run(OpNodeAdd(node_name=NEW))
+        services.undo.steps.clear()  # that job has ended
+        services.change_node(NEW, offline=True, master_candidate=False)
+
+        def dies(*, anew: bool = False) -> None:
+            raise OpExecError("the job was killed")
+
+        services.distribute = dies  # type: ignore[method-assign]
+        error_of(services, OpNodeAdd(node_name=NEW, readd=True))
     assert services.config.find_node(NEW) is not None
 
 

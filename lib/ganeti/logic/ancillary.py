@@ -38,7 +38,8 @@ def ancillary_files(config: Snapshot, paths: Paths) -> list[Path]:
 def distribute(services: Services, config: Snapshot, nodes: Sequence[Node] | None = None) -> None:
     """Copy the ancillary files to these nodes, or to all online ones but the master.
 
-    A file that does not exist is skipped; a copy that fails is a warning.
+    A file that does not exist is skipped; one that can't be read, or a copy that fails, is a
+    warning.
     """
     if nodes is None:
         nodes = config.online_nodes()
@@ -46,9 +47,15 @@ def distribute(services: Services, config: Snapshot, nodes: Sequence[Node] | Non
     if not others:
         return
     for path in ancillary_files(config, services.paths):
-        if not path.exists():
+        try:
+            upload = to_upload(path, services.paths)
+        except FileNotFoundError:
             continue
-        upload = to_upload(path, services.paths)
+        except OSError as error:
+            services.feedback(
+                f"{WARNING}{path.name} is not copied to the nodes: {error.strerror or error}"
+            )
+            continue
         for outcome in services.rpc.all(others, calls.upload_file, upload).values():
             if not outcome.ok:
                 services.feedback(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ganeti.config.transaction import Draft
@@ -59,10 +60,15 @@ def rename_instance(draft: Draft, uuid: str, name: str) -> None:
 
 @config_step
 def forget_node(draft: Draft, uuid: str) -> None:
-    """Remove the node, if it is there and holds no instance."""
-    node = draft.snapshot.nodes.get(uuid)
-    if node is not None and not draft.snapshot.primary_instances(uuid):
-        draft.remove(node)
+    """Remove the node and its right to be a candidate, if it is there and holds no instance."""
+    snapshot = draft.snapshot
+    node = snapshot.nodes.get(uuid)
+    if node is None or snapshot.primary_instances(uuid) or snapshot.secondary_instances(uuid):
+        return
+    draft.remove(node)
+    certs = {one: digest for one, digest in snapshot.cluster.candidate_certs.items() if one != uuid}
+    if certs != snapshot.cluster.candidate_certs:
+        draft.update_cluster(replace(snapshot.cluster, candidate_certs=certs))
 
 
 def run_config_step(name: str, arguments: tuple[Any, ...]) -> Callable[[Draft], None]:

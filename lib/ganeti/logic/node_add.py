@@ -232,21 +232,31 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
                 f"node {node.name} does not have the secondary address {node.secondary_ip}"
             )
         digest = self._certificate_digest(node)
-        self.commit(lambda draft: self._store(draft, plan, digest))
-        if node.master_candidate:
-            self.info("Node will be a master candidate")
+        with self.undo() as undo:
+            if not plan.readd:  # one that was there before stays, and can be added again
+                undo.before_config("forget_node", node.uuid)
+            self.commit(lambda draft: self._store(draft, plan, digest))
+            if node.master_candidate:
+                self.info("Node will be a master candidate")
+            self._furnish(plan)
+        return None
+
+    def _furnish(self, plan: NodeAddPlan) -> None:
+        """The node has what all nodes have; what fails is a warning."""
         self.services.distribute()
         config = self.services.snapshot()
-        ancillary.distribute(self.services, config, [config.nodes[node.uuid]])
+        node = config.nodes[plan.node.uuid]
+        ancillary.distribute(self.services, config, [node])
         if plan.readd and not node.master_candidate:
             outcome = self.rpc.ask(node, calls.node_demote_from_mc)
             if not outcome.ok:
                 self.warn(f"node {node.name} keeps its configuration file: {outcome.error}")
-        return None
 
     def _certificate_digest(self, node: Node) -> str:
-        tokens = self.rpc.one(node, calls.node_crypto_tokens, [("ssl", "get", None)])
-        return str(tokens[0][1])
+        match self.rpc.one(node, calls.node_crypto_tokens, [("ssl", "get", None)]):
+            case [[_, str(digest), *_], *_] if digest:
+                return digest
+        raise OpExecError(f"node {node.name} has no client certificate; add it with gnt-node add")
 
     def _store(self, draft: Draft, plan: NodeAddPlan, digest: str) -> None:
         node = plan.node
