@@ -161,6 +161,30 @@ def test_a_killed_job_ends_in_error_and_holds_nothing(cluster: SmallCluster) -> 
     live(cluster, act)
 
 
+def test_more_jobs_may_run_when_the_limit_grows(cluster: SmallCluster) -> None:
+    def limit(number: int) -> Callable[[Draft], object]:
+        return lambda draft: draft.update_cluster(
+            replace(draft.snapshot.cluster, max_running_jobs=number)
+        )
+
+    async def set_limit(client: Client) -> None:
+        await client.master.store.commit(limit(1))
+
+    async def act(client: Client) -> None:
+        await client.master.store.commit(limit(3))
+        numbers = [await client.submit(delay(60, on_master=True)) for _ in range(3)]
+        workers = client.master.bridge.pool._threads
+        async with asyncio.timeout(5):
+            while len(workers) < 3:
+                await asyncio.sleep(0.005)
+        for number in numbers:
+            await client("CancelJob", number, True)
+            await client.wait(number)
+
+    live(cluster, set_limit)
+    live(cluster, act)
+
+
 def test_no_worker_outlives_the_master(cluster: SmallCluster) -> None:
     """Threads of the pool are waited for at the end of the process."""
 

@@ -54,6 +54,7 @@ from ganeti.utils.files import Disk, LocalDisk
 logger = logging.getLogger(__name__)
 
 PROGRAM = "ganeti-masterd"
+MOST_WORKERS = 1000  # threads come when needed; the scheduler lets max_running_jobs run
 SWITCH_S = 0.0005  # a worker delays the loop by no more than that
 LAST_ANSWER_S = 1.0  # the job that ends the cluster is answered before the daemon ends
 
@@ -135,8 +136,7 @@ class Master:
 
     async def _start_queue(self) -> None:
         paths = self.settings.paths
-        cluster = self._config().cluster
-        self.bridge = Bridge(asyncio.get_running_loop(), cluster.max_running_jobs)
+        self.bridge = Bridge(asyncio.get_running_loop(), MOST_WORKERS)
         self.state = MasterState(
             paths,
             self._disk,
