@@ -372,6 +372,41 @@ def test_a_file_is_copied_to_the_other_nodes(tmp_path: Path) -> None:
     assert out.getvalue() == "" and "node3.example.com" in err.getvalue()
 
 
+def virtual_nodes(tmp_path: Path) -> tuple[Path, Path]:
+    """The roots of node1 and node3."""
+    roots = tmp_path / "node1.example.com", tmp_path / "node3.example.com"
+    for root in roots:
+        root.mkdir()
+    return roots
+
+
+def test_virtual_nodes_are_reached_without_ssh(tmp_path: Path) -> None:
+    root, other = virtual_nodes(tmp_path)
+    run, argvs, _ = everywhere(root, "command", "-n", "node3", "echo", "hi")
+
+    def execute(argv: Sequence[str]) -> tuple[str, int]:
+        argvs.append(list(argv))
+        return "", 0
+
+    run_everywhere(run, execute)
+    node = [f"GANETI_ROOTDIR={other}", "GANETI_HOSTNAME=node3.example.com"]
+    assert ["env", *node, "sh", "-c", "echo hi"] in argvs
+
+
+def test_a_file_of_a_virtual_node_is_copied_below_the_other_roots(tmp_path: Path) -> None:
+    root, other = virtual_nodes(tmp_path)
+    path = root / "file"
+    path.write_text("x")
+    run, argvs, _ = everywhere(root, "copyfile", str(path))
+
+    def execute(argv: Sequence[str]) -> tuple[str, int]:
+        argvs.append(list(argv))
+        return "", 0
+
+    assert copy_everywhere(run, execute) == 0
+    assert argvs == [["cp", "-p", str(path), f"{other}/file"]]
+
+
 # gnt-os.
 
 

@@ -16,6 +16,7 @@ from ganeti.cli.instance_create import creation
 from ganeti.cli.instance_info import page
 from ganeti.cli.parser import parse
 from ganeti.errors import GenericError
+from ganeti.paths import Paths
 
 VECTORS = facts("cli-examples")["v3"]
 
@@ -249,8 +250,16 @@ def test_the_command_of_a_text_console_is_shown_quoted(tmp_path: Path) -> None:
     }
     ended = console_of(tmp_path, console).run("gnt-instance", "console", "--show-cmd", "i")
     assert ended.status == 0 and ended.out.startswith("ssh -q -oEscapeChar=none ")
-    argv = console_argv(console, "c1", "/known")
+    argv = console_argv(console, "c1", Paths("/"))
     assert argv[-3:] == ["-t", "root@n1", "x 'a b'"] and "-oHostKeyAlias=c1" in argv
+
+
+def test_the_console_on_a_virtual_node_needs_no_ssh(tmp_path: Path) -> None:
+    (tmp_path / "n2").mkdir()
+    console = {"instance": "i", "kind": "ssh", "host": "n2", "command": ["x", "a b"]}
+    argv = console_argv(console, "c1", Paths(tmp_path / "n1"))
+    node = [f"GANETI_ROOTDIR={tmp_path}/n2", "GANETI_HOSTNAME=n2"]
+    assert argv == ["env", *node, "sh", "-c", "x 'a b'"]
 
 
 def test_no_console_is_an_error(tmp_path: Path) -> None:

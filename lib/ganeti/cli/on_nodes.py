@@ -8,12 +8,19 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ganeti.cli.run import Run
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.errors import Code, OpPrereqError
+from ganeti.paths import Paths
 from ganeti.serializer import Json
-from ganeti.utils.ssh_command import DEFAULT_SSH_PORT, ssh_argv
+from ganeti.utils.ssh_command import (
+    DEFAULT_SSH_PORT,
+    ssh_argv,
+    virtual_argv,
+    virtual_neighbour,
+)
 
 LINE = "-" * 48
 
@@ -54,8 +61,7 @@ def run_everywhere(run: Run, execute: Execute = execute) -> None:
     nodes.sort(key=lambda node: node.name == master)
     command = " ".join(run.names)
     for node in nodes:
-        argv = ssh_argv("ssh", node.port, cluster_name, str(run.world.paths.known_hosts))
-        output, status = execute([*argv, f"root@{node.address}", command])
+        output, status = execute(command_argv(run.world.paths, node, cluster_name, command))
         if status == 0 and run.options.failure_only:
             continue
         run.out(LINE)
@@ -78,12 +84,32 @@ def copy_everywhere(run: Run, execute: Execute = execute) -> int:
     for node in online_nodes(run, secondary=run.options.use_replication_network):
         if node.name == run.world.hostname:
             continue
-        argv = ssh_argv("scp", node.port, cluster_name, str(run.world.paths.known_hosts))
-        output, code = execute([*argv, "-p", path, f"root@{node.address}:{path}"])
+        output, code = execute(copy_argv(run.world.paths, node, cluster_name, path))
         if code:
             run.err(f"Copying {path} to node {node.name} failed: {output.strip() or code}")
             status = EXIT_FAILURE
     return status
+
+
+def command_argv(own: Paths, node: Node, cluster_name: str, command: str) -> list[str]:
+    """What runs the command, for a shell, on that node."""
+    if virtual := virtual_neighbour(own, node.name):
+        return virtual_argv(virtual, node.name, command)
+    argv = ssh_argv("ssh", node.port, cluster_name, str(own.known_hosts))
+    return [*argv, f"root@{node.address}", command]
+
+
+def copy_argv(own: Paths, node: Node, cluster_name: str, path: str) -> list[str]:
+    """What copies the file to the same place on that node; OpPrereqError when it has no place
+    there."""
+    if virtual := virtual_neighbour(own, node.name):
+        if not Path(path).is_relative_to(own.root):
+            raise OpPrereqError(
+                f"{path} is not below {own.root}, the root of this virtual node", Code.INVAL
+            )
+        return ["cp", "-p", path, str(virtual.below(own.virtual(path)))]
+    argv = ssh_argv("scp", node.port, cluster_name, str(own.known_hosts))
+    return [*argv, "-p", path, f"root@{node.address}:{path}"]
 
 
 def online_nodes(run: Run, *, secondary: bool) -> list[Node]:
