@@ -196,6 +196,40 @@ def test_restart_runs_what_was_queued_or_waited_and_ends_what_ran() -> None:
     run(main())
 
 
+def test_no_job_begins_before_what_a_crash_left_is_undone() -> None:
+    class SlowUndo(SteeredExecutor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.may_end = asyncio.Event()
+
+        async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> Sequence[str]:
+            await self.may_end.wait()
+            return await super().undo(job, index, steps)
+
+    async def main() -> None:
+        executor = SteeredExecutor()
+        machine = Machine(executor)
+        queue = machine.queue()
+        await queue.start()
+        runs = await queue.submit([delay()])
+        executor.grant(runs)
+        await until(queue, runs, "running")
+        await executor.runs[runs].before(Step("blockdev_remove", ("disk-1",), "node-uuid"))
+
+        second = SlowUndo()
+        after = machine.after_crash(second).queue()
+        await after.start()
+        new = await after.submit([delay()])
+        await asyncio.sleep(0)
+        assert after.jobs[new].status == "queued" and not second.runs
+        second.may_end.set()
+        await until(after, new, "waiting")
+        assert second.undone and after.jobs[runs].status == "error"
+        await after.stop()
+
+    run(main())
+
+
 def test_canceling_job_is_canceled_after_a_restart() -> None:
     class Deaf(SteeredExecutor):
         def cancel(self, job_id: int, *, kill: bool = False) -> None:

@@ -24,6 +24,9 @@ from ganeti.jobs.waiters import Waiters
 logger = logging.getLogger(__name__)
 
 MAX_RUNNING = 20  # the cluster parameter max_running_jobs, until it is read
+UNDO_FIRST_S = (
+    60.0  # how long what a crash left behind keeps other jobs waiting; a node may be away
+)
 
 
 class Engine:
@@ -58,6 +61,7 @@ class Engine:
         self.stopping = False
         self.resuming: set[int] = set()  # see `_resume`
         self.resumed = asyncio.Event()
+        self._undoing: set[int] = set()  # crashed jobs whose undo steps are under way
         self._store = store
         self._journal = journal
         self._executor = executor
@@ -87,8 +91,11 @@ class Engine:
         for job in crashed:
             self.scheduler.adopt(Ticket(job.id))
         self.scheduler.add(self.ticket(job) for job in live if running_index(job) is None)
+        self._undoing = {job.id for job in crashed if job.ops[running_index(job) or 0].undo}
         for job in crashed:
             self._spawn(job.id, self._end_after_crash(job))
+        if self._undoing:
+            asyncio.get_running_loop().call_later(UNDO_FIRST_S, self._undone, *self._undoing)
         if back:
             self._spawn(0, self._resume(back))
         self.reject(live)
@@ -158,6 +165,13 @@ class Engine:
             if lines:
                 self.recorder.note(Logged(job.id, index, tuple(lines)))
         await self.recorder.commit(*ends_after_crash(job, index, self._now()))
+        self._undone(job.id)
+
+    def _undone(self, *numbers: int) -> None:
+        """These jobs keep no other waiting any more: undone, or their time is over."""
+        if self._undoing & set(numbers):
+            self._undoing.difference_update(numbers)
+            self.start_jobs()
 
     async def stop(self, grace_s: float) -> None:
         """No job begins any more; those that run have `grace_s` to end; files are written.
@@ -205,8 +219,8 @@ class Engine:
                 task.cancel()
 
     def start_jobs(self) -> None:
-        """All jobs that may run do."""
-        if self.stopping:
+        """All jobs that may run do; after a crash not before what it left has been undone."""
+        if self.stopping or self._undoing:
             return
         for number in self.scheduler.take():
             job = self.jobs.by_id.get(number) or self._submitted[number]
