@@ -35,17 +35,21 @@ def test_success_of_the_probe_closes_the_breaker() -> None:
     assert health.refusal("n", 8) is None and health.refusal("n", 8) is None
 
 
-def test_failures_of_probes_make_the_pause_longer_up_to_a_limit() -> None:
+def test_pauses_grow_with_the_outage_up_to_a_limit() -> None:
     health = Health()
-    now = 0.0
+    now = 5.0
     pauses = []
-    for _ in range(10):
+    for _ in range(30):
         health.failed("n", now, 5, "dead")
         began = now
         while health.refusal("n", now) is not None:
-            now += 0.5
+            now += 0.25
         pauses.append(now - began)
-    assert pauses[:3] == [2, 4, 8] and pauses[-1] == LONGEST_PAUSE_S
+        now += 5  # what the probe takes
+    assert pauses[:5] == [2, 2, 3.5, 5.75, 8.5] and pauses[-1] == LONGEST_PAUSE_S
+    health.succeeded("n")
+    health.failed("n", now, 5, "dead")
+    assert health.refusal("n", now + 2) is None
 
 
 def test_calls_that_were_on_their_way_do_not_make_it_worse() -> None:

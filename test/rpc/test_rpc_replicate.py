@@ -173,6 +173,22 @@ def test_a_candidate_that_lost_its_tail_gets_only_what_is_missing() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("away_s", [1.0, 12.0, 60.0])
+def test_a_candidate_that_was_away_catches_up_soon(away_s: float) -> None:
+    async def main() -> None:
+        network = FakeNetwork(["node2", "node3"])
+        master = Master(a_disk(), network)
+        await master.begin()
+        network["node3"].up = False
+        await master.journal.append(b"meanwhile")
+        await asyncio.sleep(away_s)
+        network["node3"].up = True
+        assert await master.journal.caught_up(2.5)
+        assert records_on(network["node3"]) == [b"meanwhile"]
+
+    run(main())
+
+
 def test_a_candidate_with_other_bytes_gets_the_whole() -> None:
     async def main() -> None:
         network = FakeNetwork(["node2", "node3"])

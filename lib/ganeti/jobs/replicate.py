@@ -31,7 +31,7 @@ BYTES_PER_CALL = 128 * 1024  # a single file may be larger
 SETTLED_PER_CALL = 1000
 TRIES = 2  # to settle: a node that was restarted may have damaged files, which are sent again
 RENAMES_PER_CALL = 10
-RETRY_S = 5.0  # after a candidate failed
+RETRY_S = 2.0  # after a candidate failed
 STOP_S = 2.0  # at the end candidates get that long
 
 Rename = tuple[str, str]

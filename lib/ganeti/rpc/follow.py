@@ -40,7 +40,7 @@ class ReplicationSettings:
 
     deadline_s: float = 5.0  # no majority for that long: degraded
     first_retry_s: float = 0.1  # after a candidate failed; doubles
-    longest_retry_s: float = 10.0
+    longest_retry_s: float = 2.0  # short: for a dead node the breaker of rpc/health.py answers
     stop_s: float = 2.0  # at the end candidates get that long to catch up
     piece_bytes: int = PIECE_BYTES
 

@@ -1,9 +1,10 @@
 """A breaker per node, so that a dead node costs its deadline once and not once per job. Pure.
 
 closed ── a failure that cost time ──▶ open until some time ──▶ half open: one call is let through
-as a probe ── it succeeds ──▶ closed, ── it fails ──▶ open, twice as long. Before that call the
-client asks for the node's version. A failure that came at once (connection refused: noded
-restarts) costs nobody anything and opens nothing.
+as a probe ── it succeeds ──▶ closed, ── it fails ──▶ open, for a quarter of the time since the node
+was found dead: who is away for a moment is back within seconds. Before that call the client asks
+for the node's version. A failure that came at once (connection refused: noded restarts) costs
+nobody anything and opens nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 
 COSTLY_S = 1.0  # a failure that took less is not worth avoiding
 FIRST_PAUSE_S = 2.0
+PAUSE_PER_OUTAGE = 0.25
 LONGEST_PAUSE_S = 60.0
 
 
@@ -20,7 +22,7 @@ class Breaker:
     """One node: how long it is left alone, and why. Times are of a monotonic clock."""
 
     open_until: float | None = None  # None: closed
-    pause_s: float = 0.0
+    since: float = 0.0  # when it was noticed
     probing: bool = False
     reason: str = ""
 
@@ -62,8 +64,9 @@ class Health:
         elif breaker.open_until is not None and now < breaker.open_until:
             pass  # one of several that were on their way when the first one failed
         else:
-            pause = min(max(FIRST_PAUSE_S, 2 * breaker.pause_s), LONGEST_PAUSE_S)
-            self._nodes[node] = Breaker(now + pause, pause, False, reason)
+            since = now if breaker.open_until is None else breaker.since
+            pause = min(max(FIRST_PAUSE_S, PAUSE_PER_OUTAGE * (now - since)), LONGEST_PAUSE_S)
+            self._nodes[node] = Breaker(now + pause, since, False, reason)
 
     def given_up(self, node: str) -> None:
         """A probe was cancelled: nothing is known, the next call probes."""
