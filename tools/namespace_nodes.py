@@ -415,6 +415,18 @@ class NamespaceNodes:
                 raise
         return Done(child.returncode, out, err)
 
+    def spawn(self, node: str | int, *argv: str) -> subprocess.Popen[str]:
+        """The command runs in that node until it ends by itself, or with the node."""
+        return subprocess.Popen(
+            self.argv(node, *argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self.environment(),
+            start_new_session=True,
+        )
+
     def on_terminal(
         self,
         node: str | int,
