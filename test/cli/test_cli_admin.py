@@ -94,6 +94,9 @@ def test_without_a_terminal_a_question_is_answered_no(
     one, master = shell(tmp_path, answers={"QueryConfigValues": ["cluster.example.com"]})
     ended = one.run(*line.split())
     assert (ended.status, ended.out) == (status, "")
+    assert ended.err.startswith("Not confirmed, nothing was done: ")
+    option = "--yes" if "deactivate" in line or "powercycle" in line else "--force"
+    assert ended.err.endswith(f"There is no terminal; {option} confirms it.\n")
     assert master.submitted() == []
 
 

@@ -169,8 +169,11 @@ def test_a_selection_that_matches_nothing_names_what_was_given(tmp_path: Path) -
 
 def test_several_need_a_yes_and_without_a_terminal_it_is_no(tmp_path: Path) -> None:
     shell = cluster(tmp_path)
-    assert shell.run("gnt-instance", "stop", "a1", "a2") == (1, "", "")
-    assert shell.run("gnt-instance", "stop", "--tags", "db") == (1, "", "")
+    for selection in (["a1", "a2"], ["--tags", "db"]):
+        ended = shell.run("gnt-instance", "stop", *selection)
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err.startswith("Not confirmed, nothing was done: shutdown of ")
+        assert ended.err.endswith("There is no terminal; --force-multiple confirms it.\n")
     assert shell.master.jobs == {}
 
 
@@ -197,7 +200,9 @@ def test_options_of_start_stop_and_reboot_reach_the_opcode(tmp_path: Path) -> No
 
 def test_removal_needs_a_yes(tmp_path: Path) -> None:
     shell = cluster(tmp_path)
-    assert shell.run("gnt-instance", "remove", "a1") == (1, "", "")
+    ended = shell.run("gnt-instance", "remove", "a1")
+    assert (ended.status, ended.out) == (1, "")
+    assert "Instance a1 will be removed" in ended.err and "--force confirms it" in ended.err
     assert shell.run("gnt-instance", "remove", "-f", "a1").status == 0
     assert shell.master.submitted()[0]["OP_ID"] == "OP_INSTANCE_REMOVE"
 

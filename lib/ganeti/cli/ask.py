@@ -35,6 +35,15 @@ def ask(terminal: str, text: str, choices: Sequence[Choice]) -> str:
         os.close(file)
 
 
+def has_terminal(terminal: str) -> bool:
+    """Whether somebody can be asked."""
+    try:
+        os.close(os.open(terminal, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def _ask_on(file: int, text: str, choices: Sequence[Choice]) -> str | None:
     letters = [letter for letter, _, _ in choices]
     letters[-1] = f"[{letters[-1]}]"

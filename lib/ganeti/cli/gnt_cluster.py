@@ -121,6 +121,7 @@ def master_failover(run: Run) -> int:
         run.require(
             wanted.yes_do_it,
             "Without voting, two nodes may be the master when the old one still lives. Go on?",
+            option="--yes-do-it",
         )
     settings = failover.FailoverSettings(
         paths=run.world.paths,
@@ -357,7 +358,7 @@ def deactivate_master_ip(run: Run) -> None:
     from ganeti.opcodes.cluster import OpClusterDeactivateMasterIp
 
     question = "Connections to the master's address are cut, and RAPI is gone. Take it down?"
-    run.require(run.options.confirm, question)
+    run.require(run.options.confirm, question, option="--yes")
     run.submit(OpClusterDeactivateMasterIp())
 
 

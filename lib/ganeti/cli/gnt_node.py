@@ -258,7 +258,8 @@ def powercycle(run: Run) -> None:
     from ganeti.opcodes.node import OpNodePowercycle
 
     (name,) = run.names
-    run.require(run.options.confirm, f"Reboot node {name} now, with all that runs there?", status=2)
+    question = f"Reboot node {name} now, with all that runs there?"
+    run.require(run.options.confirm, question, status=2, option="--yes")
     result = run.submit(OpNodePowercycle(node_name=name, force=run.options.force))
     if result:
         run.err(str(result))

@@ -152,6 +152,7 @@ def failover(run: Run) -> None:
             False,
             "Ignoring consistency may lose the last changes, and the instance may run twice if the"
             " old node is still alive. Is that node really off?",
+            option="",
         )
     run.submit(
         OpInstanceFailover(

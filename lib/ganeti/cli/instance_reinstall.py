@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganeti.cli.ask import ask, confirm_many
+from ganeti.cli.ask import ask
 from ganeti.cli.failure import Refused
 from ganeti.cli.run import Run
 from ganeti.cli.selected import EVERYTHING, NAMED, chosen
@@ -42,7 +42,7 @@ def _agreed(run: Run, names: list[str], *, several: bool) -> bool:
     if run.options.force_multi:
         return True
     if several:
-        return confirm_many(run.world.terminal, names, "instances", "reinstall")
+        return run.confirm_many(names, "instances", "reinstall", "--force-multiple")
     return run.options.force or run.confirm(
         f"Instance {names[0]} will be installed again, all its data will be lost. Continue?"
     )

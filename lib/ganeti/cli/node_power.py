@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganeti.cli.ask import confirm_many
 from ganeti.cli.lists import print_table
 from ganeti.cli.run import Run
 from ganeti.cli.table import ABNORMAL, Column
@@ -36,7 +35,7 @@ def power(run: Run) -> int:
     if command in STOPPING:
         if not nodes:
             raise OpPrereqError(f"power {word}: name the nodes", Code.INVAL)
-        agreed = options.force or confirm_many(run.world.terminal, nodes, "nodes", f"power {word}")
+        agreed = options.force or run.confirm_many(nodes, "nodes", f"power {word}", "--force")
         if not agreed:
             return EXIT_FAILURE
     opcodes: list[Any] = []

@@ -48,15 +48,39 @@ class Run:
 
     # Questions.
 
-    def confirm(self, text: str) -> bool:
-        """Whether the person at the terminal says yes; no when there is no terminal."""
+    def confirm(self, text: str, option: str = "--force") -> bool:
+        """Whether the person at the terminal says yes.
+
+        No when there is no terminal; the error stream tells that, and `option`, which says yes
+        beforehand (empty: there is none).
+        """
         from ganeti.cli.ask import YES_NO, ask
 
-        return ask(self.world.terminal, text, YES_NO) == "y"
+        return self._can_ask(text, option) and ask(self.world.terminal, text, YES_NO) == "y"
 
-    def require(self, agreed: bool, question: str, status: int = 1) -> None:
+    def confirm_many(self, names: Sequence[str], kind: str, operation: str, option: str) -> bool:
+        """As `confirm`, for an operation on all these objects; `kind` is their plural."""
+        from ganeti.cli.ask import confirm_many
+
+        text = f"{operation} of {len(names)} {kind}"
+        return self._can_ask(text, option) and confirm_many(
+            self.world.terminal, names, kind, operation
+        )
+
+    def _can_ask(self, text: str, option: str) -> bool:
+        from ganeti.cli.ask import has_terminal
+
+        if has_terminal(self.world.terminal):
+            return True
+        way_out = f"{option} confirms it" if option else "this has to be confirmed at a terminal"
+        self.err(f"Not confirmed, nothing was done: {text}\nThere is no terminal; {way_out}.")
+        return False
+
+    def require(
+        self, agreed: bool, question: str, status: int = 1, *, option: str = "--force"
+    ) -> None:
         """Go on if agreed already or on asking; else Refused with this exit status."""
-        if not agreed and not self.confirm(question):
+        if not agreed and not self.confirm(question, option):
             raise Refused(status=status)
 
     # The master.

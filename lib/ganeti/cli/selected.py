@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ganeti.cli.ask import confirm_many
 from ganeti.cli.run import Run
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.errors import Code, OpPrereqError
@@ -43,7 +42,7 @@ def for_selected(run: Run, operation: str, make: Callable[[str], Opcode]) -> int
         return EXIT_SUCCESS
     several = mode != NAMED or len(names) > 1
     if several and not run.options.force_multi:
-        if not confirm_many(run.world.terminal, names, "instances", operation):
+        if not run.confirm_many(names, "instances", operation, "--force-multiple"):
             return EXIT_FAILURE
     return run.each(names, make)
 
