@@ -327,9 +327,9 @@ def test_the_rest_of_the_parameters_has_its_arguments() -> None:
 
 def test_confinement_is_written_as_the_version_wants_it() -> None:
     hvparams = kvm(security_model="user", security_domain="kvm", use_chroot=True).hvparams
-    old = start_argv(["q"], FILES, hvparams, [], [], QEMU)
+    old = start_argv(["q"], FILES, hvparams, [], [], QEMU, account="kvm")
     assert old[-4:] == ["-runas", "kvm", "-chroot", f"{RUN}/chroot/web1"]
-    new = start_argv(["q"], FILES, hvparams, [], [], Binary(version=(9, 1, 0)))
+    new = start_argv(["q"], FILES, hvparams, [], [], Binary(version=(9, 1, 0)), account="kvm")
     assert new[-2:] == ["-run-with", f"user=kvm,chroot={RUN}/chroot/web1"]
 
 

@@ -61,6 +61,7 @@ def command(hvparams: dict[str, Json]) -> list[str]:
     return start_argv(
         machine_argv(instance, FILES, QEMU, options),
         *(FILES, hv, [(nics[0], Tap("tap0", fds))], [(disks[0], False)], QEMU),
+        account=str(hv["security_domain"]) if hv["security_model"] == "user" else "",
         flash=[{"driver": "raw", "node-name": "firmware"}] if hv["firmware"] == "uefi" else [],
     )
 
@@ -87,7 +88,8 @@ CD_DRIVE = ("driver=raw,cache.direct=off,cache.no-flush=on,read-only=on,node-nam
 Row = tuple[str, Json, dict[str, Json], tuple[str, ...], tuple[str, ...]]
 ROWS: tuple[Row, ...] = (
     ("kvm_path", "/opt/kvm", {}, ("/usr/bin/kvm",), ("/opt/kvm",)),
-    ("kernel_path", "/k", {}, ("-boot", "order=c"), ("-kernel", "/k", "-append", "root=/dev/vda1 ro")),
+    ("kernel_path", "/k", {}, ("-boot", "order=c"),
+     ("-kernel", "/k", "-append", "root=/dev/vda1 ro")),
     ("initrd_path", "/i", KERNEL, (), ("-initrd", "/i")),
     ("kernel_args", "rw", KERNEL, ("root=/dev/vda1 ro",), ("root=/dev/vda1 rw",)),
     ("root_path", "/dev/sda", KERNEL, ("root=/dev/vda1 ro",), ("root=/dev/sda ro",)),
@@ -110,7 +112,8 @@ ROWS: tuple[Row, ...] = (
      (*AGENT, "-spice", SPICE_WORD, "-vga", "qxl")),
     ("spice_ip_version", 6, SPICE, (SPICE_WORD,), (f"{SPICE_WORD},ipv6=on",)),
     ("spice_password_file", "/p", SPICE, (SPICE_WORD,), ("addr=127.0.0.1,port=11000",)),
-    ("spice_image_compression", "lz", SPICE, (SPICE_WORD,), (f"{SPICE_WORD},image-compression=lz",)),
+    ("spice_image_compression", "lz", SPICE, (SPICE_WORD,),
+     (f"{SPICE_WORD},image-compression=lz",)),
     ("spice_jpeg_wan_compression", "never", SPICE, (SPICE_WORD,),
      (f"{SPICE_WORD},jpeg-wan-compression=never",)),
     ("spice_zlib_glz_wan_compression", "auto", SPICE, (SPICE_WORD,),
@@ -146,7 +149,7 @@ ROWS: tuple[Row, ...] = (
      ("-device", "lsi,id=scsi", device("scsi-hd", SCSI_PLACE), NIC_FIRST)),
     ("disk_type", "scsi-block", {}, (VIRTIO_DISK, VIRTIO_NIC),
      ("-device", "lsi,id=scsi", device("scsi-block", SCSI_PLACE, ""), NIC_FIRST)),
-    ("disk_type", "sd", {}, 
+    ("disk_type", "sd", {},
      ("-device", VIRTIO_DISK, VIRTIO_NIC, "-blockdev", blockdev()),
      ("-drive", "file=/links/web1:0,format=raw,if=sd", NIC_FIRST)),
     ("scsi_controller_type", "megasas", SCSI, ("lsi,id=scsi",), ("megasas,id=scsi",)),

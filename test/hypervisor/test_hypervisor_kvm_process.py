@@ -12,7 +12,12 @@ from fakes.guests import a_file_disk, a_nic
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import kvm_probe, kvm_process, kvm_qmp, kvm_runtime, kvm_tap, machine
 from ganeti.hypervisor.base import GuestDisk, HvHost
-from ganeti.hypervisor.kvm_migrate import migrate_commands, status_of
+from ganeti.hypervisor.kvm_migrate import (
+    has_postcopy,
+    is_ripe_for_postcopy,
+    migrate_commands,
+    status_of,
+)
 from ganeti.hypervisor.kvm_probe import Probe
 from ganeti.hypervisor.kvm_runtime import Runtime
 from ganeti.paths import Paths
@@ -216,6 +221,22 @@ def test_migration_is_told_to_qemu_in_its_units() -> None:
     assert (status.status, status.transferred_ram, status.total_ram) == ("active", 5, 9)
     with pytest.raises(HypervisorError):
         status_of({})
+
+
+def test_postcopy_begins_after_two_rounds_where_it_was_asked_for() -> None:
+    hvparams = {"migration_bandwidth": 32, "migration_downtime": 30, "migration_port": 8102,
+                "migration_caps": "xbzrle:postcopy-ram"}  # fmt: skip
+    assert has_postcopy(hvparams) and not has_postcopy({"migration_caps": "xbzrle"})
+    told = [dict(command.arguments) for command in migrate_commands(hvparams, "192.0.2.2", True)]
+    assert {"max-postcopy-bandwidth": 32 << 20} in told
+
+    def answer(status: str, rounds: int) -> Json:
+        return {"status": status, "ram": {"dirty-sync-count": rounds}}
+
+    assert is_ripe_for_postcopy(answer("active", 2))
+    assert not is_ripe_for_postcopy(answer("active", 1))
+    assert not is_ripe_for_postcopy(answer("postcopy-active", 3))
+    assert not is_ripe_for_postcopy({"status": "setup"})
 
 
 # Taps.

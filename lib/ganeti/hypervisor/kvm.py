@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,16 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from ganeti.build import LIBDIR
-from ganeti.errors import CommandError, HypervisorError
+from ganeti.errors import HypervisorError
 from ganeti.hypervisor import (
     kvm_firmware,
     kvm_process,
     kvm_qmp,
     kvm_runtime,
-    kvm_tap,
     kvm_tpm,
+    kvm_users,
     kvm_verdict,
-    kvm_words,
     machine,
 )
 from ganeti.hypervisor.base import (
@@ -40,38 +38,31 @@ from ganeti.hypervisor.base import (
 from ganeti.hypervisor.kvm_address import bind_address
 from ganeti.hypervisor.kvm_argv import (
     VNC_BASE_PORT,
-    Binary,
     StartOptions,
-    check_security_model,
     machine_argv,
     memory_and_vcpus,
-    option_value,
-    start_argv,
 )
-from ganeti.hypervisor.kvm_devices import Tap, machine_of, place_devices
+from ganeti.hypervisor.kvm_devices import machine_of, place_devices
 from ganeti.hypervisor.kvm_files import KvmDirectories, KvmFiles
 from ganeti.hypervisor.kvm_hotplug import KvmHotplug
+from ganeti.hypervisor.kvm_launch import KvmLaunch
 from ganeti.hypervisor.kvm_migrate import KvmMigration
 from ganeti.hypervisor.kvm_probe import Probe
 from ganeti.hypervisor.kvm_runtime import Runtime
 from ganeti.model.cpu_mask import parse_cpu_masks
 from ganeti.model.report import SHUT_DOWN, HypervisorNodeInfo, RunningInfo
 from ganeti.serializer import Json
-from ganeti.storage import guest_state
 from ganeti.types import HypervisorKind
 
 if TYPE_CHECKING:
     from ganeti.model.filled import FilledInstance
     from ganeti.model.instance import Instance
-    from ganeti.model.nic import Nic
     from ganeti.model.node import Node
     from ganeti.paths import Paths
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT_S: Final = 120.0  # until QEMU is a daemon; it allocates guest memory before
 INFO_TIMEOUT_S: Final = 2.0  # a QEMU that hangs shall not hide the others
-SOCKET_PATH_BYTES: Final = 107  # sun_path, less its end; see unix(7)
 SOCAT: Final = "/usr/bin/socat"
 CONSOLE_WRAPPER: Final = f"{LIBDIR}/tools/kvm-console-wrapper"
 
@@ -82,7 +73,7 @@ _FILES: Final = (
 _DIRECTORIES: Final = ("vnc_x509_path", "mem_path")
 
 
-class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
+class KvmHypervisor(KvmLaunch, KvmMigration, KvmHotplug, Hypervisor):
     """The driver; it has no state but the node's files."""
 
     kind: ClassVar[HypervisorKind] = HypervisorKind.KVM
@@ -184,122 +175,6 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
         flag = str(hv["kvm_flag"] or "")
         return by_flag.get(flag) or self.probe.accelerator(str(hv["kvm_path"]))
 
-    def launch(
-        self,
-        name: str,
-        tags: Sequence[str],
-        runtime: Runtime,
-        incoming: tuple[str, int] | None = None,
-    ) -> None:
-        """QEMU is a daemon and holds its sockets; the guest is stopped.
-
-        After a failure nothing of it is left. The runtime file is written before QEMU starts, so
-        that a noded that dies meanwhile finds what it needs.
-        """
-        files = self.files(name)
-        self._check_sockets(files)
-        taps: list[Tap] = []
-        try:
-            self.directories.make()
-            if runtime.hvparams["use_chroot"]:
-                files.chroot.mkdir(parents=True, exist_ok=True)
-            kvm_runtime.save(files.runtime, runtime)
-            for _ in runtime.nics:
-                taps.append(self._tap(runtime.hvparams))
-            disks = [(disk, disk.link.is_block_device()) for disk in runtime.disks]
-            binary = self.probe.binary(runtime.argv[0])
-            nics = list(zip(runtime.nics, taps))
-            flash = self._flash(runtime, binary)
-            argv = start_argv(
-                *(runtime.argv, files, runtime.hvparams, nics, disks, binary),
-                incoming=incoming,
-                flash=flash,
-            )
-            if runtime.hvparams.get("tpm"):
-                place = self._state_place(runtime)
-                kvm_tpm.start(self.host, files, place, incoming=incoming is not None)
-            self._connect(name, tags, nics, incoming is not None)
-            self._run_qemu(name, argv, taps)
-            self._note_taps(files, taps)
-        except OSError as error:
-            self._abandon(name)
-            raise HypervisorError(f"instance {name}: {error}") from error
-        except HypervisorError:
-            self._abandon(name)
-            raise
-        finally:
-            for tap in taps:
-                kvm_tap.close_tap(tap)
-
-    def _flash(self, runtime: Runtime, binary: Binary) -> list[dict[str, Json]]:
-        """The firmware's block devices; the guest's variables are there."""
-        hv = runtime.hvparams
-        if not kvm_firmware.is_uefi(hv):
-            return []
-        secure = bool(hv.get("secure_boot"))
-        firmware = kvm_firmware.choose(self.descriptors, binary.machine(hv), secure)
-        variables = kvm_firmware.variables_file(self._state_place(runtime), secure)
-        kvm_firmware.make_variables(firmware, variables)
-        return kvm_firmware.flash_nodes(firmware, variables)
-
-    def _state_place(self, runtime: Runtime) -> Path:
-        if not runtime.disks:
-            uuid = option_value(runtime.argv, "-uuid") or ""
-            return guest_state.on_node(self.host.paths, uuid)
-        first = runtime.disks[0]
-        device = first.link.resolve()
-        if device.is_file():
-            return guest_state.beside(device)
-        return guest_state.on_node(self.host.paths, first.disk.uuid)
-
-    def _check_sockets(self, files: KvmFiles) -> None:
-        longest = max(files.sockets, key=lambda path: len(os.fsencode(path)))
-        length = len(os.fsencode(longest))
-        if length > SOCKET_PATH_BYTES:
-            raise HypervisorError(
-                f"instance {files.name}: socket {longest} has {length} bytes in its path, a Unix"
-                f" socket takes {SOCKET_PATH_BYTES}; use a shorter root directory or name"
-            )
-
-    def _tap(self, hv: Mapping[str, Json]) -> Tap:
-        """A tap, or QEMU's user mode networking where no devices may be made."""
-        if not self.host.privileged:
-            return Tap()
-        virtio = hv["nic_type"] == "paravirtual"
-        return kvm_tap.open_tap(
-            int(hv["virtio_net_queues"]) if virtio else 1,
-            vnet_hdr=virtio and bool(hv["vnet_hdr"]),
-            vhost=virtio and bool(hv["vhost_net"]),
-        )
-
-    def _connect(
-        self, name: str, tags: Sequence[str], nics: Sequence[tuple[Nic, Tap]], incoming: bool
-    ) -> None:
-        """Routed interfaces of a migrating guest still belong to the other node."""
-        for index, (nic, tap) in enumerate(nics):
-            if tap.name and not (incoming and nic.nicparams.get("mode") == "routed"):
-                kvm_tap.connect(self.host, name, tags, nic, index, tap.name)
-
-    def _run_qemu(self, name: str, argv: Sequence[str], taps: Sequence[Tap]) -> None:
-        fds = [fd for tap in taps for fd in (*tap.fds, *tap.vhost_fds)]
-        file = self.files(name).log
-        before = kvm_words.size(file)
-        try:
-            result = self.host.run(argv, pass_fds=fds, timeout_s=START_TIMEOUT_S)
-        except CommandError as error:
-            raise HypervisorError(f"instance {name}: {error}") from error
-        if not result.ok or not self.is_alive(name):
-            fate = "has ended at once" if result.ok else result.reason
-            log.error("instance %s: QEMU %s: %s", name, fate, shlex.join(argv))
-            said = result.output + kvm_words.since(file, before)
-            raise HypervisorError(kvm_words.failure(name, fate, said))
-
-    def _note_taps(self, files: KvmFiles, taps: Sequence[Tap]) -> None:
-        for index, tap in enumerate(taps):
-            if tap.name:
-                files.nics.mkdir(parents=True, exist_ok=True)
-                (files.nics / str(index)).write_text(tap.name)
-
     def _settle(self, instance: FilledInstance, runtime: Runtime, paused: bool) -> None:
         """Passwords, processors and memory are set; the guest runs unless it shall wait."""
         hv = instance.hvparams
@@ -393,6 +268,7 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
             return
         files = self.files(name)
         kvm_tpm.end(self.host.proc, files)
+        kvm_users.give_back(self.host.paths, files.uid)
         for path in (files.pid, files.runtime, files.shutdown_flag, *files.sockets):
             path.unlink(missing_ok=True)
         if files.nics.is_dir():
@@ -449,7 +325,6 @@ class KvmHypervisor(KvmMigration, KvmHotplug, Hypervisor):
         bind_address(
             str(hvparams.get("spice_bind") or ""), int(hvparams.get("spice_ip_version") or 0)
         )
-        check_security_model(hvparams)
         if hvparams.get("security_model") == "user":
             self._check_user(str(hvparams.get("security_domain") or ""))
         self._check_board(hvparams, program)

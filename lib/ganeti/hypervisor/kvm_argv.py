@@ -104,11 +104,12 @@ def start_argv(
     *,
     incoming: tuple[str, int] | None = None,
     flash: Sequence[Mapping[str, Json]] = (),
+    account: str = "",
 ) -> list[str]:
     """Stage 2: the whole command. Each disk comes with whether its link is a block device.
 
     `incoming` is the address and port on which a migrating instance is awaited, `flash` the block
-    devices of its firmware.
+    devices of its firmware, `account` who QEMU becomes ("": nobody else).
     """
     made = list(machine)
     for node in flash:
@@ -131,7 +132,7 @@ def start_argv(
         made += disk_argv(disk, hvparams, is_block)
     if not incoming and "-S" not in made:
         made.append("-S")
-    return made + _confinement(files, hvparams, binary)
+    return made + _confinement(files, hvparams, binary, account)
 
 
 def server_socket(socket: object) -> str:
@@ -344,19 +345,7 @@ def _extras(instance: FilledInstance, files: KvmFiles, binary: Binary) -> list[s
     return made + shlex.split(str(hv["kvm_extra"] or ""))
 
 
-def check_security_model(hv: Mapping[str, Json]) -> None:
-    """HypervisorError for a model that this version can't give: a guest must not run as root
-    because of that."""
-    if hv.get("security_model") == "pool":
-        raise HypervisorError(
-            "hvparam security_model: this version has no pool of users; use user, with a"
-            " security_domain, or none"
-        )
-
-
-def _confinement(files: KvmFiles, hv: Mapping[str, Json], binary: Binary) -> list[str]:
-    check_security_model(hv)
-    user = str(hv["security_domain"]) if hv["security_model"] == "user" else ""
+def _confinement(files: KvmFiles, hv: Mapping[str, Json], binary: Binary, user: str) -> list[str]:
     chroot = str(files.chroot) if hv["use_chroot"] else ""
     if binary.version >= (9, 0, 0):
         parts = [f"user={user}"] if user else []

@@ -54,6 +54,10 @@ class KvmFiles:
         return self.directories.pids / self.name
 
     @property
+    def uid(self) -> Path:
+        return self.directories.root / "uid" / self.name
+
+    @property
     def runtime(self) -> Path:
         return self.directories.runtimes / f"{self.name}.runtime"
 

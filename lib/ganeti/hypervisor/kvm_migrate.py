@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ganeti.model.filled import FilledInstance
 
 DEFAULT_PORT: Final = 8102
+POSTCOPY: Final = "postcopy-ram"
+POSTCOPY_ROUNDS: Final = 2  # facts/hypervisors.md: dirty-sync-count
 
 
 def capability_commands(text: str) -> list[Command]:
@@ -38,6 +40,19 @@ def capability_commands(text: str) -> list[Command]:
     return [Command("migrate-set-capabilities", {"capabilities": rows})]
 
 
+def has_postcopy(hvparams: Mapping[str, Json]) -> bool:
+    """Whether the guest may go on at its target before all of its memory is there."""
+    return POSTCOPY in str(hvparams.get("migration_caps") or "").split(":")
+
+
+def is_ripe_for_postcopy(answer: Json) -> bool:
+    """The whole memory was sent once, and the guest was quicker in changing it than the link."""
+    match answer:
+        case {"status": "active", "ram": {"dirty-sync-count": int(rounds)}}:
+            return rounds >= POSTCOPY_ROUNDS
+    return False
+
+
 def migrate_commands(hvparams: Mapping[str, Json], target: str, live: bool) -> list[Command]:
     """What the source is told. Bandwidth is MiB/s there and bytes/s here, the pause is ms."""
     address = f"[{target}]" if ":" in target else target
@@ -45,11 +60,13 @@ def migrate_commands(hvparams: Mapping[str, Json], target: str, live: bool) -> l
         "max-bandwidth": int(hvparams["migration_bandwidth"]) << 20,
         "downtime-limit": int(hvparams["migration_downtime"]),
     }
+    bandwidth = {"max-postcopy-bandwidth": limits["max-bandwidth"]}
     uri = f"tcp:{address}:{hvparams['migration_port']}"
     return [
         *([] if live else [Command("stop")]),
         *capability_commands(str(hvparams.get("migration_caps") or "")),
         Command("migrate-set-parameters", limits),
+        *([Command("migrate-set-parameters", bandwidth)] if has_postcopy(hvparams) else []),
         Command("migrate", {"uri": uri}),
     ]
 
@@ -143,7 +160,11 @@ class KvmMigration:
         self.qmp(self.files(instance.name).qmp, migrate_commands(hvparams, target, live))
 
     def migration_status(self, instance: FilledInstance) -> MigrationStatus:
-        (answer,) = self.qmp(self.files(instance.name).qmp, [Command("query-migrate")])
+        """Asking also begins the second half of a post-copy migration, when its time has come."""
+        socket = self.files(instance.name).qmp
+        (answer,) = self.qmp(socket, [Command("query-migrate")])
+        if has_postcopy(instance.hvparams) and is_ripe_for_postcopy(answer):
+            self.qmp(socket, [Command("migrate-start-postcopy", optional=True)])
         return status_of(answer)
 
     def finalize_target(self, instance: FilledInstance, info: str, success: bool) -> None:
