@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 HELP_TIMEOUT_S: Final = 20.0
 TRIAL_TIMEOUT_S: Final = 5.0  # it takes 0.1 s; a KVM that hangs never answers
-# A KVM that hangs spins, and a trial that had a second of processor time will never end: SIGXCPU
-# tells it from a busy node, where it gets no time. See prlimit(1).
+# A KVM that hangs spins: a trial that had a second of processor time will never end, and the kernel
+# ends it. One that only had to wait, on a busy node, runs into the timeout. See prlimit(1).
 LIMITS: Final = ("/usr/bin/prlimit", "--cpu=1", "--core=0")
 TRIAL_EXIT_CODE: Final = 33  # isa-debug-exit makes 2 * 0x10 + 1 of what the guest writes
 
