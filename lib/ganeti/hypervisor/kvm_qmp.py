@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qemu.qmp import QMPClient
 
 QMP_TIMEOUT_S: Final = 5.0
+NEGOTIATIONS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,21 @@ def _in_own_loop(
         ) from error
 
 
+async def _connect(client: QMPClient, socket: Path) -> None:
+    """Again when the negotiation fails: an event of QEMU, sent at the wrong moment, has come
+    before its answer, which the client takes for a breach of the protocol."""
+    from qemu.qmp import ConnectError
+    from qemu.qmp.qmp_client import NegotiationError
+
+    for left in reversed(range(NEGOTIATIONS)):
+        try:
+            await client.connect(str(socket))
+            return
+        except ConnectError as error:
+            if not left or not isinstance(error.exc, NegotiationError):
+                raise
+
+
 async def _conversation(socket: Path, commands: Sequence[Command]) -> list[Json]:
     from qemu.qmp import QMPClient
     from qemu.qmp.error import QMPError
@@ -88,7 +104,7 @@ async def _conversation(socket: Path, commands: Sequence[Command]) -> list[Json]
     client.logger.setLevel("CRITICAL")  # what it logs, it also raises
     answers: list[Json] = []
     try:
-        await client.connect(str(socket))
+        await _connect(client, socket)
         try:
             for command in commands:
                 try:
