@@ -84,8 +84,8 @@ class Reservations:
     @property
     def owners(self) -> frozenset[str]:
         """Who holds something."""
-        holders = {owner for owner, held in list(self._of.items()) if held}
-        return frozenset(holders | {owner for owner, _ in list(self._addresses.values())})
+        holders = {owner for owner, held in self._of.copy().items() if held}
+        return frozenset(holders | {owner for owner, _ in self._addresses.copy().values()})
 
     def held(self, owner: str, kind: Kind) -> list[Hashable]:
         """In the order in which they were taken."""
@@ -101,8 +101,8 @@ class Reservations:
         """The owner holds nothing any more."""
         for key in self._of.pop(owner, {}):
             del self._taken[key]
-        held = list(self._addresses.items())
-        for address in [one for one, (who, _) in held if who == owner]:
+        held = self._addresses.copy()  # at one go; list(….items()) can be interrupted
+        for address in [one for one, (who, _) in held.items() if who == owner]:
             del self._addresses[address]
 
     def _generate(
@@ -254,7 +254,7 @@ class Reservations:
         The reservations stay until `release`; asking again changes nothing.
         """
         by_network: dict[str, dict[str, bool]] = {}
-        for (uuid, ip), (who, take) in list(self._addresses.items()):
+        for (uuid, ip), (who, take) in self._addresses.copy().items():
             if who == owner:
                 by_network.setdefault(uuid, {})[ip] = take
         for uuid, changes in by_network.items():
