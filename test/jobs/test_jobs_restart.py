@@ -282,6 +282,25 @@ def test_queue_is_ready_before_the_candidates_have_the_new_journal() -> None:
     run(main())
 
 
+def test_queue_is_ready_before_the_files_of_live_jobs_are_written() -> None:
+    async def main() -> None:
+        machine = Machine(SteeredExecutor())
+        queue = machine.queue()
+        await queue.start()
+        numbers = await queue.submit_many([[delay()] for _ in range(100)])
+        after = machine.after_crash(SteeredExecutor())
+        before = after.disk.operations
+        queue = after.queue()
+        await queue.start()
+        assert after.disk.operations - before < 20
+        await asyncio.sleep(5)
+        for number in numbers:
+            assert loads(after.file(f"job-{number}"))["id"] == number
+        await queue.stop()
+
+    run(main())
+
+
 def test_orderly_stop_puts_a_waiting_job_back_and_leaves_files_only() -> None:
     async def main() -> None:
         machine = Machine(SteeredExecutor())

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ganeti.errors import GenericError, JobQueueError
 from ganeti.jobs.job import MESSAGE, Job, split_time
-from ganeti.jobs.journal import Jobs, Logged, Moved, decode_record
+from ganeti.jobs.journal import Jobs, Logged, Moved, Submitted, decode_record
 from ganeti.jobs.keeper import JOURNAL_BYTES, REST_S, Keeper
 from ganeti.jobs.recorder import Journal, Recorder
 from ganeti.jobs.replicate import JobFileReplicator
@@ -123,8 +123,12 @@ class Engine:
     async def _load(self) -> None:
         loaded = await self._store.offload(self._store.load)
         contents = await self._journal.load()
+        told: set[int] = set()  # the journal has them from their beginning
         for line in contents.records if contents is not None else ():
-            loaded.apply(decode_record(line, "the job queue's journal"))
+            record = decode_record(line, "the job queue's journal")
+            loaded.apply(record)
+            if isinstance(record, Submitted):
+                told.add(record.job["id"])
         self.jobs.by_id.update(sorted(loaded.by_id.items()))
         self.jobs.serial = self.serial = loaded.serial
         damaged = self._store.unreadable.keys() - loaded.by_id.keys() - loaded.archived
@@ -132,9 +136,9 @@ class Engine:
             await self._store.offload(lambda: self._store.put_aside(sorted(damaged)))
         if loaded.archived:
             await self.keeper.archive_again(sorted(loaded.archived))
-        if contents is not None and contents.records:
-            self.keeper.changed(self.jobs.by_id)
-        await self.keeper.renew_journal()
+        self.recorder.adopt(told & self.jobs.by_id.keys())
+        self.keeper.changed(told)  # what the journal does not name stands in files durably
+        await self.keeper.renew_journal(live_too=False)
 
     def _back(self, job: Job) -> list[Moved]:
         """What a restart means for a job that waited for locks; facts/jobs.md §12."""

@@ -115,11 +115,16 @@ class Keeper:
         if self._replicator is not None:
             self._replicator.changed(job_file_name(number) for number in numbers)
 
-    async def renew_journal(self) -> None:
-        """Files have everything that is visible, and the journal begins anew. OSError."""
+    async def renew_journal(self, *, live_too: bool = True) -> None:
+        """Files have everything that is visible, and the journal begins anew. OSError.
+
+        Jobs that have not ended are in the new journal in any case; unless `live_too`, their files
+        follow when they are due.
+        """
         jobs = self._recorder.jobs
         async with self._turn:
-            await self._write(list(self._due))
+            ended = [n for n in self._due if live_too or n in jobs.by_id and jobs.by_id[n].is_final]
+            await self._write(ended)
             await self._settle(self._unsettled)
             await self._recorder.renew({"serial": jobs.serial}, self.unmoved, self._due.keys())
 

@@ -140,6 +140,10 @@ class Recorder:
             self._covered = carried
             self.has_serial = True
 
+    def adopt(self, numbers: Iterable[int]) -> None:
+        """The journal that was found has these jobs from their beginning."""
+        self._covered = set(numbers)
+
     def covers(self, number: int) -> bool:
         """The journal alone says all about the job: its file need not be durable."""
         return number in self._covered
