@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,3 +143,11 @@ def end_of_migration(node: NodeContext, made: FilledInstance) -> str:
             break
         node.hypervisor("kvm").host.sleep(0.05)
     return status
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Another process is at work; AssertionError when the condition does not come."""
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, "it has not come"
+        time.sleep(0.02)

@@ -9,15 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.guest_bed import READY_S, Bed, missing, moved
+from fakes.guest_bed import READY_S, Bed, missing, moved, wait_until
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import kvm_qmp
 from ganeti.hypervisor.kvm import KvmHypervisor
 from ganeti.hypervisor.kvm_process import read_pid
 from ganeti.node import disk as disks
-from ganeti.node import guest_os, instance
+from ganeti.node import guest_os, instance, kvm_daemon
 from ganeti.serializer import Json
 from ganeti.types import DiskTemplate
+from ganeti.utils import daemons
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}")
 
@@ -166,3 +167,30 @@ def test_a_busy_guest_goes_on_at_its_target_before_all_its_memory_is_there(bed: 
         assert "migrate-start-postcopy" in told
         console.send("echo still $remembered")
         console.expect("\nstill 42\n")
+
+
+def test_a_shutdown_by_the_user_is_told_from_one_that_was_asked_for(bed: Bed) -> None:
+    made = bed.installed()
+    made = replace(made, hvparams={**made.hvparams, "user_shutdown": True})
+    flag = bed.kvm().files("web1").shutdown_flag
+    try:
+        instance.instance_start(bed.node, made, False, [])
+        assert daemons.running_pid(bed.node.paths, "ganeti-kvmd") is not None
+        with bed.console(made) as console:
+            console.expect("guest ready", READY_S)
+            console.expect("# ")
+            console.send("poweroff -f")
+            assert bed.kvm().wait_gone("web1", 30.0)
+        wait_until(flag.exists)
+        info = instance.instance_info(bed.node, "web1", "kvm", {})
+        assert info is not None and (info.memory, info.vcpus, info.state) == (0, 0, 1)
+
+        instance.instance_start(bed.node, made, False, [])
+        with bed.console(made) as console:
+            console.expect("guest ready", READY_S)
+            assert not flag.exists()
+            instance.instance_shutdown(bed.node, made, 60, [])
+        assert instance.instance_info(bed.node, "web1", "kvm", {}) is None
+    finally:
+        kvm_daemon.node_ensure_daemon(bed.node, "ganeti-kvmd", False)
+    assert daemons.running_pid(bed.node.paths, "ganeti-kvmd") is None

@@ -14,6 +14,7 @@ from ganeti.model.nic import Nic
 from ganeti.model.report import MigrationStatus, RunningInfo
 from ganeti.node.context import NodeContext
 from ganeti.node.disk import assemble, guest_disks, link_of, make_link, remove_links
+from ganeti.node.kvm_daemon import watch_guest
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
 from ganeti.serializer import Json, decode, dump_bytes
@@ -77,6 +78,7 @@ def instance_start(
     if hypervisor.is_alive(instance.name):
         log.info("instance %s: runs already", instance.name)
         return
+    watch_guest(node, instance)
     try:
         disks = guest_disks(node, instance)
         hypervisor.start(instance, disks, paused=startup_paused)
@@ -242,6 +244,7 @@ def migration_info(node: NodeContext, instance: FilledInstance) -> Json:
 @serves(calls.accept_instance)
 def accept_instance(node: NodeContext, instance: FilledInstance, info: str, target: str) -> None:
     hypervisor = node.hypervisor(instance.hypervisor)
+    watch_guest(node, instance)
     try:
         hypervisor.accept(instance, info, target, guest_disks(node, instance))
     except (GenericError, OSError):
