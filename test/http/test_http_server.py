@@ -147,6 +147,31 @@ def test_a_served_request_does_not_end_with_its_idle_time() -> None:
     on_loop(work)
 
 
+def test_express_requests_do_not_wait_behind_long_ones() -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    def handler(request: Request) -> Answer:
+        if request.path == "/long":
+            began.set()
+            ended.wait(10)
+        return Answer(b"done")
+
+    async def work() -> None:
+        server = HttpServer(handler, tls=None, workers=1, express=["/short"])
+        await server.start("127.0.0.1", 0)
+        client = HttpClient(None)
+        long = asyncio.create_task(client.post("127.0.0.1", server.port, "long", b"", 20))
+        await asyncio.to_thread(began.wait, 5)
+        answer = await client.post("127.0.0.1", server.port, "short", b"", 5)
+        assert answer.body == b"done" and not long.done()
+        ended.set()
+        await long
+        await client.close()
+        await server.stop()
+
+    on_loop(work)
+
+
 def tls_without_certificate(paths_server_pem: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -90,8 +90,15 @@ def open_gate(method: str, path: str, certificate: bytes | None) -> Answer | Non
     return None
 
 
+EXPRESS_WORKERS = 4
+
+
 class HttpServer:
-    """One listening address. Built, started and stopped on the loop."""
+    """One listening address. Built, started and stopped on the loop.
+
+    Requests for the `express` paths, which are short, have workers of their own: they don't wait
+    while all others are busy for long.
+    """
 
     def __init__(
         self,
@@ -101,6 +108,7 @@ class HttpServer:
         gate: Gate = open_gate,
         limits: Limits | None = None,
         workers: int = 20,
+        express: Collection[str] = (),
         name: str = "http",
     ) -> None:
         self.limits = limits or Limits()
@@ -109,6 +117,10 @@ class HttpServer:
         self._gate = gate
         self._tls = tls
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix=name)
+        self._express = frozenset(express)
+        self._express_workers = ThreadPoolExecutor(
+            EXPRESS_WORKERS, thread_name_prefix=f"{name}-express"
+        )
         self._server: asyncio.Server | None = None
         self._web: web.Server | None = None
 
@@ -136,7 +148,8 @@ class HttpServer:
             self._server.close()
         if self._web is not None:
             await self._web.shutdown(grace_s)
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._workers, self._express_workers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _connect(self) -> RequestHandler:
         assert self._web is not None
@@ -169,7 +182,8 @@ class HttpServer:
                     certificate,
                 )
                 loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self._workers, self._handler, request)
+                pool = self._express_workers if raw.path in self._express else self._workers
+                answer = await loop.run_in_executor(pool, self._handler, request)
         return await self._send(raw, answer)
 
     async def _read(self, raw: web.BaseRequest) -> bytes | Answer:

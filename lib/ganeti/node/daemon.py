@@ -92,6 +92,7 @@ class NodeDaemon:
             gate=self._gate,
             limits=self._limits,
             workers=self.settings.workers,
+            express=[f"/{name}" for name, call in CALLS.items() if call.express],
             name=f"noded-{self.settings.hostname}",
         )
         await self._server.start(self.settings.bind, self.settings.port)

@@ -49,7 +49,8 @@ class Call(Generic[P, R]):
     """One row of the call table.
 
     `none_as` is what the wire has in place of None (some calls answer `{}`). `offline_too`: the
-    call is also made to a node that is marked offline.
+    call is also made to a node that is marked offline. `express`: it is short and others wait for
+    it; the node has workers for such calls that no long one can take.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Call(Generic[P, R]):
     timeout_s: Deadline
     offline_too: bool = False
     none_as: Json = None
+    express: bool = False
     _codec: list[Codec] = field(default_factory=list, repr=False)
 
     @property
@@ -130,7 +132,11 @@ SERVED: Final[dict[str, Callable[..., Any]]] = {}
 
 
 def call(
-    *, timeout_s: Deadline, offline_too: bool = False, none_as: Json = None
+    *,
+    timeout_s: Deadline,
+    offline_too: bool = False,
+    none_as: Json = None,
+    express: bool = False,
 ) -> Callable[[Callable[P, R]], Call[P, R]]:
     """Declare a call: `@call(timeout_s=URGENT) def version() -> int: ...`."""
 
@@ -138,7 +144,7 @@ def call(
         name = function.__name__
         if name in CALLS:
             raise ProgrammerError(f"call {name} is declared twice")
-        made = Call(name, function, timeout_s, offline_too, none_as)
+        made = Call(name, function, timeout_s, offline_too, none_as, express)
         CALLS[name] = made
         return made
 

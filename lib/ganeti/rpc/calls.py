@@ -622,12 +622,12 @@ def node_leave_cluster(modify_ssh_setup: bool) -> str:
     """Remove all of the cluster's files; noded ends afterwards."""
 
 
-@call(timeout_s=URGENT)
+@call(timeout_s=URGENT, express=True)
 def master_node_name() -> str:
     """The master as this node knows it."""
 
 
-@call(timeout_s=URGENT, offline_too=True)
+@call(timeout_s=URGENT, offline_too=True, express=True)
 def version() -> int:
     """Version of the protocol between nodes."""
 
@@ -709,17 +709,17 @@ def write_ssconf_files(values: Mapping[str, str]) -> None:
 # to be read also job-N.
 
 
-@call(timeout_s=JOURNAL_S)
+@call(timeout_s=JOURNAL_S, express=True)
 def journal_append(name: str, generation: str, offset: int, data: str) -> JournalState:
     """`data` is durably at the end of the journal, if it is of this generation and size."""
 
 
-@call(timeout_s=JOURNAL_S)
+@call(timeout_s=JOURNAL_S, express=True)
 def journal_state(name: str, checksum: bool) -> JournalState:
     """What the node has of the journal."""
 
 
-@call(timeout_s=JOURNAL_S)
+@call(timeout_s=JOURNAL_S, express=True)
 def journal_read(name: str, offset: int, size: int) -> str:
     """A piece of the file; empty at its end or when there is no file."""
 
@@ -730,7 +730,7 @@ def journal_job_files() -> dict[str, tuple[int, int]]:
     raise NotImplementedError
 
 
-@call(timeout_s=JOURNAL_S)
+@call(timeout_s=JOURNAL_S, express=True)
 def journal_replace(
     name: str, generation: str, offset: int, data: str, total: int, crc: int
 ) -> JournalState:
