@@ -63,7 +63,11 @@ EXIT_CODES = {
 NUMBERED = ("disks", "nics")
 """Options whose values begin with the number of a disk or an interface."""
 
-DAEMONS = {"ganeti-noded": "ganeti.node.daemon", "ganeti-masterd": "ganeti.master.daemon"}
+DAEMONS = {
+    "ganeti-noded": "ganeti.node.daemon",
+    "ganeti-masterd": "ganeti.master.daemon",
+    "ganeti-kvmd": "ganeti.node.kvm_daemon",
+}
 
 
 class ManualError(Exception):

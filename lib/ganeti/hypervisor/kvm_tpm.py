@@ -37,6 +37,7 @@ def swtpm_argv(files: KvmFiles, state: Path, *, locks: bool, incoming: bool) -> 
 def start(host: HvHost, files: KvmFiles, place: Path, *, incoming: bool) -> None:
     """It listens. `place` is the guest's state; a TPM that is not there yet is made."""
     state = place / "tpm"
+    guest_state.make(place)
     guest_state.make(state)
     try:
         said = host.run([PROGRAM, "socket", "--print-capabilities"], timeout_s=START_TIMEOUT_S)

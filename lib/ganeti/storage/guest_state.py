@@ -29,7 +29,7 @@ def on_node(paths: Paths, uuid: str) -> Path:
 
 
 def make(place: Path) -> None:
-    """It exists, for root only: it holds keys."""
+    """It exists, for root only: it holds keys. Directories above it are made as usual."""
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
