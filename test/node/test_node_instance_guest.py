@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from fakes.guest_bed import READY_S, Bed, missing, moved, wait_until
@@ -16,7 +14,6 @@ from ganeti.hypervisor.kvm import KvmHypervisor
 from ganeti.hypervisor.kvm_process import read_pid
 from ganeti.node import disk as disks
 from ganeti.node import guest_os, instance, kvm_daemon
-from ganeti.serializer import Json
 from ganeti.types import DiskTemplate
 from ganeti.utils import daemons
 
@@ -135,45 +132,6 @@ def test_a_command_line_that_qemu_refuses_leaves_nothing(bed: Bed) -> None:
     assert not any(path.exists() for path in hypervisor.files("web1").sockets)
     assert not hypervisor.files("web1").runtime.exists()
     assert not os.listdir(bed.node.paths.disk_links)
-
-
-def may_page_from_afar() -> bool:
-    """userfaultfd(2), by which post-copy gets pages, is for root on most machines."""
-    allowed = Path("/proc/sys/vm/unprivileged_userfaultfd")
-    return os.geteuid() == 0 or (allowed.exists() and allowed.read_text().strip() == "1")
-
-
-@pytest.mark.skipif(not may_page_from_afar(), reason="needs root for userfaultfd")
-def test_a_busy_guest_goes_on_at_its_target_before_all_its_memory_is_there(bed: Bed) -> None:
-    made = bed.installed()
-    disk = replace(made.disks_info[0], dev_type=DiskTemplate.SHARED_FILE)
-    hvparams = {
-        **made.hvparams,
-        "migration_caps": "postcopy-ram",
-        "migration_port": 18105,
-        "migration_bandwidth": 60,
-        "migration_downtime": 0,  # nothing is ever small enough to be sent in it
-    }
-    made = replace(made, disks_info=(disk,), hvparams=hvparams)
-    instance.instance_start(bed.node, made, False, [])
-    with bed.console(made) as console:
-        console.expect("guest ready", READY_S)
-        console.expect("# ")
-        console.send("remembered=42")
-        console.expect("# ")
-    kvm, told = bed.kvm(), []
-
-    def recorded(
-        socket: Path, commands: Sequence[kvm_qmp.Command], timeout_s: float = 5.0
-    ) -> list[Json]:
-        told.extend(command.name for command in commands)
-        return kvm_qmp.converse(socket, commands, timeout_s)
-
-    kvm.qmp = recorded
-    with moved(bed, made) as (_, console):
-        assert "migrate-start-postcopy" in told
-        console.send("echo still $remembered")
-        console.expect("\nstill 42\n")
 
 
 def test_a_shutdown_by_the_user_is_told_from_one_that_was_asked_for(bed: Bed) -> None:
