@@ -100,10 +100,21 @@ def test_a_tpm_has_the_interface_of_its_firmware() -> None:
     assert both[-1] == "tpm-crb,tpmdev=tpm0" and str(FILES.tpm) in both[1]
 
 
-def test_a_tpm_that_locks_its_state_hands_it_over() -> None:
-    old = kvm_tpm.swtpm_argv(FILES, Path("/s"), locks=False, incoming=True)
-    assert "--migration" not in old and old[-2:] == ["--terminate", "--daemon"]
-    source = kvm_tpm.swtpm_argv(FILES, Path("/s"), locks=True, incoming=False)
-    assert source[source.index("--migration") + 1] == "release-lock-outgoing"
-    target = kvm_tpm.swtpm_argv(FILES, Path("/s"), locks=True, incoming=True)
-    assert target[target.index("--migration") + 1] == "release-lock-outgoing,incoming"
+def test_an_arriving_tpm_has_a_state_that_nobody_holds_and_then_it_is_the_guests(
+    tmp_path: Path,
+) -> None:
+    first = kvm_tpm.own_state(tmp_path)
+    assert (first.name, kvm_tpm.own_state(tmp_path)) == ("tpm-1", first)
+    failed = kvm_tpm.new_state(tmp_path)
+    arriving = kvm_tpm.new_state(tmp_path)
+    assert [failed.name, arriving.name] == ["tpm-2", "tpm-3"]
+    assert (tmp_path / "tpm").resolve() == first  # until it has arrived
+    kvm_tpm.adopt(tmp_path)
+    assert first.is_dir()  # the source may not have ended yet
+    assert kvm_tpm.own_state(tmp_path) == arriving
+    assert {path.name for path in tmp_path.iterdir()} == {"tpm", "tpm-3"}
+
+
+def test_a_tpm_ends_with_its_guest() -> None:
+    argv = kvm_tpm.swtpm_argv(FILES, Path("/s"))
+    assert argv[-2:] == ["--terminate", "--daemon"] and "dir=/s,mode=0600" in argv

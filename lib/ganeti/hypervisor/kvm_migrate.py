@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ganeti.errors import HypervisorError
-from ganeti.hypervisor import kvm_runtime
+from ganeti.hypervisor import kvm_runtime, kvm_tpm
 from ganeti.hypervisor.kvm_argv import server_socket
 from ganeti.hypervisor.kvm_qmp import CONTINUE, Command
 from ganeti.hypervisor.kvm_runtime import Runtime
@@ -20,6 +20,7 @@ from ganeti.serializer import Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from ganeti.hypervisor.base import GuestDisk
     from ganeti.hypervisor.kvm_files import KvmFiles
@@ -92,6 +93,7 @@ class KvmMigration:
 
         def files(self, name: str) -> KvmFiles: ...
         def is_alive(self, name: str) -> bool: ...
+        def _state_place(self, runtime: Runtime) -> Path: ...
         def kill(self, instance: FilledInstance) -> None: ...
         def cleanup(self, name: str) -> None: ...
         def launch(
@@ -173,6 +175,9 @@ class KvmMigration:
             if not self.is_alive(instance.name):
                 raise HypervisorError(f"instance {instance.name}: has not arrived here")
             self.qmp(self.files(instance.name).qmp, [CONTINUE])
+            runtime = kvm_runtime.load(self.files(instance.name).runtime, instance.name)
+            if runtime.hvparams.get("tpm"):
+                kvm_tpm.adopt(self._state_place(runtime))
             return
         self.kill(instance)
         self.cleanup(instance.name)

@@ -8,9 +8,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ganeti.errors import CommandError, HypervisorError, ParseError
+from ganeti.errors import CommandError, HypervisorError
 from ganeti.hypervisor import kvm_process
-from ganeti.serializer import loads
 from ganeti.storage import guest_state
 
 if TYPE_CHECKING:
@@ -20,32 +19,70 @@ if TYPE_CHECKING:
 PROGRAM: Final = "swtpm"
 START_TIMEOUT_S: Final = 20.0
 END_WAIT_S: Final = 3.0  # it ends by itself when QEMU has gone, and at once when told
-MIGRATION_FEATURE: Final = "cmdarg-migration"  # swtpm >= 0.8 locks its state
+LINK: Final = "tpm"
 
 
-def swtpm_argv(files: KvmFiles, state: Path, *, locks: bool, incoming: bool) -> list[str]:
-    """`locks`: this swtpm locks its state, and must hand it over in a migration."""
-    words = ["release-lock-outgoing", *(["incoming"] if incoming else [])]
+def swtpm_argv(files: KvmFiles, state: Path) -> list[str]:
     return [
         *(PROGRAM, "socket", "--tpm2", "--tpmstate", f"dir={state},mode=0600"),
         *("--ctrl", f"type=unixio,path={files.tpm},mode=0600", "--pid", f"file={files.tpm_pid}"),
-        *(["--migration", ",".join(words)] if locks else []),
         *("--log", f"file={files.tpm_log}", "--terminate", "--daemon"),
     ]
 
 
 def start(host: HvHost, files: KvmFiles, place: Path, *, incoming: bool) -> None:
     """It listens. `place` is the guest's state; a TPM that is not there yet is made."""
-    state = place / "tpm"
     guest_state.make(place)
-    guest_state.make(state)
+    state = new_state(place) if incoming else own_state(place)
     try:
-        said = host.run([PROGRAM, "socket", "--print-capabilities"], timeout_s=START_TIMEOUT_S)
-        locks = MIGRATION_FEATURE in loads(said.check().stdout, PROGRAM).get("features", ())
-        argv = swtpm_argv(files, state, locks=locks, incoming=incoming)
+        argv = swtpm_argv(files, state)
         host.run(argv, timeout_s=START_TIMEOUT_S).check(f"instance {files.name}")
-    except (CommandError, ParseError) as error:
+    except CommandError as error:
         raise HypervisorError(f"TPM (hvparam tpm): {error}") from error
+
+
+# Directories of state. swtpm locks its own, and a shared one is still held by the source while the
+# target already needs one: so the target gets a new one, filled by QEMU's stream, and the link
+# `tpm` says which is the guest's.
+
+
+def new_state(place: Path) -> Path:
+    """For a guest that arrives; it becomes its own by `adopt`."""
+    state = place / f"tpm-{max(_numbers(place), default=0) + 1}"
+    guest_state.make(state)
+    return state
+
+
+def own_state(place: Path) -> Path:
+    """The guest's. It runs nowhere else, so what failed migrations left is dropped."""
+    link = place / LINK
+    if not link.is_symlink():
+        _point(link, new_state(place))
+    own = link.resolve()
+    for number in _numbers(place):
+        other = place / f"tpm-{number}"
+        if other.resolve() != own:
+            guest_state.remove(other)
+    guest_state.make(own)
+    return own
+
+
+def adopt(place: Path) -> None:
+    """The guest has arrived: the newest state is its own. The older one may still be held by a
+    source that ends, so it is dropped at the next start."""
+    _point(place / LINK, place / f"tpm-{max(_numbers(place))}")
+
+
+def _numbers(place: Path) -> list[int]:
+    found = (path.name.removeprefix("tpm-") for path in place.glob("tpm-*"))
+    return [int(text) for text in found if text.isdigit()]
+
+
+def _point(link: Path, state: Path) -> None:
+    new = link.with_name(f".{link.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(state.name)
+    new.rename(link)
 
 
 def end(proc: Path, files: KvmFiles) -> None:
