@@ -46,6 +46,7 @@ LIBRARY = "/usr/lib/ganeti"  # ganeti.build.LIBDIR
 HELPERS = {
     "node-daemon-setup": LIBRARY,
     "prepare-node-join": LIBRARY,
+    "ssh-update": LIBRARY,
     "kvm-console-wrapper": f"{LIBRARY}/tools",
 }
 OS_DIRECTORY = "/srv/ganeti/os"

@@ -163,6 +163,10 @@ class Paths:
         return self.data / "known_hosts"
 
     @property
+    def ssh_public_keys(self) -> Path:
+        return self.data / "ganeti_pub_keys"
+
+    @property
     def rapi_users(self) -> Path:
         return self.data / "rapi/users"
 

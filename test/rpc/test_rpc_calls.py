@@ -24,8 +24,8 @@ UNSERVED = set(
     drbd_disconnect_net drbd_helper drbd_needs_activation drbd_wait_sync export_info
     export_list export_remove export_start finalize_export impexp_abort
     impexp_cleanup impexp_status import_start instance_metadata_modify lv_list
-    node_configure_ovs node_ensure_daemon node_ssh_key_add
-    node_ssh_key_remove node_ssh_keys_renew node_volumes vg_list x509_cert_create
+    node_configure_ovs node_ensure_daemon
+    node_ssh_keys_renew node_volumes vg_list x509_cert_create
     x509_cert_remove
     """.split()
 )
@@ -70,3 +70,10 @@ def test_no_served_function_is_without_a_declaration() -> None:
 def test_unserved_calls_are_known_and_become_fewer() -> None:
     load_served()
     assert set(CALLS) - set(SERVED) <= UNSERVED
+
+
+def test_calls_that_others_wait_for_have_workers_of_their_own() -> None:
+    assert {name for name, call in CALLS.items() if call.express} == {
+        *("journal_append", "journal_state", "journal_read", "journal_replace"),
+        *("version", "master_node_name"),
+    }

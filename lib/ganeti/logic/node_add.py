@@ -13,7 +13,7 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
-from ganeti.logic import ancillary, ask
+from ganeti.logic import ancillary, ask, ssh_keys
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit
 from ganeti.logic.candidates import becomes_candidate
 from ganeti.logic.registry import implements
@@ -246,11 +246,13 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
         self.services.distribute()
         config = self.services.snapshot()
         node = config.nodes[plan.node.uuid]
-        ancillary.distribute(self.services, config, [node])
+        tells_others = config.cluster.modify_etc_hosts and not self.services.paths.is_virtual
+        ancillary.distribute(self.services, config, None if tells_others else [node])
         if plan.readd and not node.master_candidate:
             outcome = self.rpc.ask(node, calls.node_demote_from_mc)
             if not outcome.ok:
                 self.warn(f"node {node.name} keeps its configuration file: {outcome.error}")
+        ssh_keys.publish(self.services, node, readd=plan.readd)
 
     def _certificate_digest(self, node: Node) -> str:
         match self.rpc.one(node, calls.node_crypto_tokens, [("ssl", "get", None)]):

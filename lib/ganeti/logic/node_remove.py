@@ -5,7 +5,7 @@ from __future__ import annotations
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
-from ganeti.logic import ask
+from ganeti.logic import ancillary, ask, ssh_keys
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit
 from ganeti.logic.registry import implements
 from ganeti.logic.roles import change_roles
@@ -48,9 +48,12 @@ class NodeRemove(LogicalUnit[OpNodeRemove, Node]):
 
     def execute(self, plan: Node) -> Json:
         self.services.run_post_hooks(self, plan, [plan.uuid])
-
+        ssh_keys.withdraw(self.services, plan)
         change_roles(self.services, lambda draft: draft.remove(plan))
         config = self.services.snapshot()
+        if config.cluster.modify_etc_hosts and not self.services.paths.is_virtual:
+            self.rpc.one(config.master(), calls.etc_hosts_modify, "remove", plan.name, None)
+            ancillary.distribute(self.services, config, config.online_nodes())
         outcome = self.rpc.ask(plan, calls.node_leave_cluster, config.cluster.modify_ssh_setup)
         if not outcome.ok and not outcome.offline:
             self.warn(f"node {plan.name} could not be cleaned: {outcome.error}")

@@ -1,4 +1,4 @@
-"""Changes of who is a master candidate: the pool filled again, certificates in step with it.
+"""Changes of who is a master candidate: the pool filled again, certificates and keys too.
 
 Sources: facts/master.md §A4, facts/config-data.md §8.
 """
@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
+from ganeti.logic import ssh_keys
 from ganeti.logic.base import INFO, WARNING, Services
 from ganeti.logic.candidates import fill_pool, pool_stats
 from ganeti.model.node import Node
@@ -41,6 +42,7 @@ def change_roles(
         _forget_certificates(draft)
         return promoted
 
+    before = services.snapshot()
     promoted = services.commit(both)
     if promoted:
         names = ", ".join(node.name for node in promoted)
@@ -51,6 +53,7 @@ def change_roles(
             f"{WARNING}there are {stats.now} master candidates, only {stats.possible} are possible"
         )
     learn_certificates(services)
+    ssh_keys.follow_roles(services, before)
     return promoted
 
 

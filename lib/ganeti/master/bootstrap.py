@@ -31,7 +31,7 @@ from ganeti.rpc.base import Target
 from ganeti.rpc.client import HttpTransport, RpcClient
 from ganeti.serializer import Json, dump_bytes, encode
 from ganeti.types import DiskTemplate, HypervisorKind, IpFamily
-from ganeti.utils import daemons, hosts, net, ssh
+from ganeti.utils import daemons, hosts, net, ssh, ssh_keys
 from ganeti.utils.files import LocalDisk
 
 Say = Callable[[str], None]
@@ -173,6 +173,9 @@ def _create(paths: Paths, hostname: str, request: InitRequest, identity: Identit
         say("this is a virtual cluster: SSH keys and the master address are left alone")
     else:
         host_key = ssh.prepare_master(paths, identity.cluster_name, request.modify_ssh_setup)
+        if request.modify_ssh_setup:
+            own = str(ssh.make_root_key(paths))
+            ssh_keys.change_ring(paths, "override", {identity.node_uuid: [own]})
         if request.modify_etc_hosts:
             hosts.add_host(paths.etc_hosts, identity.primary_ip, hostname)
     digest = crypto.make_missing(paths, hostname, identity.now, disk)

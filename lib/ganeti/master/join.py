@@ -22,7 +22,7 @@ from ganeti.errors import OpExecError, OpPrereqError
 from ganeti.paths import Paths
 from ganeti.serializer import Json, dumps
 from ganeti.types import IpFamily
-from ganeti.utils import daemons, hosts, net, ssh, x509
+from ganeti.utils import daemons, hosts, net, ssh, ssh_keys, x509
 
 Say = Callable[[str], None]
 
@@ -37,6 +37,9 @@ class NodeShell(Protocol):
 
     def run_helper(self, name: str, document: Json) -> None:
         """Run a helper with the document on its input; OpExecError with its words if it fails."""
+
+    def read_file(self, path: str) -> str:
+        """A file of that machine; OpExecError when it can't be read."""
 
     def close(self) -> None: ...
 
@@ -64,6 +67,12 @@ class LocalShell:
         if done.returncode != 0:
             raise OpExecError(f"{self.hostname}: {done.stderr.strip() or done.stdout.strip()}")
 
+    def read_file(self, path: str) -> str:
+        try:
+            return self.paths.below(path).read_text()
+        except OSError as error:
+            raise OpExecError(f"{self.hostname}: {path}: {error.strerror}") from error
+
     def close(self) -> None:
         pass
 
@@ -83,6 +92,12 @@ class SshShell:
                 f"{self.hostname}: {name} ended with exit code {done.exit_code}:"
                 f" {said or 'no output; is the software installed there?'}"
             )
+
+    def read_file(self, path: str) -> str:
+        done = self.connection.run(["cat", path])
+        if done.exit_code != 0:
+            raise OpExecError(f"{self.hostname}: {done.output.strip()}")
+        return done.output
 
     def close(self) -> None:
         self.connection.close()
@@ -142,6 +157,8 @@ def join_node(
         if not paths.is_virtual and modify_ssh_setup:
             say(f"bringing SSH keys to {node_name}")
             shell.run_helper("prepare-node-join", _join_document(paths, ssh_key_type, ssh_key_bits))
+            key = shell.read_file(f"/root/.ssh/id_{ssh_key_type}.pub").strip()
+            ssh_keys.change_ring(paths, "replace_or_add", {node_name: [key]})
         say(f"starting the node daemon on {node_name}")
         shell.run_helper("node-daemon-setup", setup_document(paths, node_name))
     finally:
@@ -160,10 +177,17 @@ def _join_document(paths: Paths, key_type: str, key_bits: int) -> Json:
             [kind, ssh.host_key_file(paths, kind).read_text(), f"{public}\n"]
             for kind, public in ssh.host_keys(paths).items()
         ],
-        "authorized_keys": {"master": [str(root_key)]},
+        "authorized_keys": {**_candidates_keys(paths), "master": [str(root_key)]},
         "ssh_key_type": key_type,
         "ssh_key_bits": key_bits,
     }
+
+
+def _candidates_keys(paths: Paths) -> dict[str, list[str]]:
+    """Public SSH keys of the master candidates, by node uuid."""
+    certificates = read_ssconf(paths).get("master_candidates_certs", "").splitlines()
+    uuids = {line.partition("=")[0] for line in certificates}
+    return {uuid: keys for uuid, keys in ssh_keys.read_ring(paths).items() if uuid in uuids}
 
 
 def setup_document(paths: Paths, node_name: str) -> Json:

@@ -1,4 +1,5 @@
-"""Making a machine a node: what `prepare-node-join` and `node-daemon-setup` do on it.
+"""Making a machine a node: what `prepare-node-join` and `node-daemon-setup` do on it, and keeping
+its SSH keys: `ssh-update`.
 
 Each reads one JSON object on its standard input (facts/node-behaviour.md §6). They run on the new
 node before any daemon of the cluster does.
@@ -20,7 +21,7 @@ from ganeti.node.membership import backup_name
 from ganeti.paths import Paths
 from ganeti.serializer import decode, loads
 from ganeti.storage import whitelist
-from ganeti.utils import daemons, ssh, x509
+from ganeti.utils import daemons, ssh, ssh_keys, x509
 from ganeti.utils.files import LocalDisk
 
 KEY_MODE = 0o440
@@ -54,7 +55,17 @@ class SetupDocument:
     start_node_daemon: bool = True
 
 
-D = TypeVar("D", JoinDocument, SetupDocument)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysDocument:
+    """Input of `ssh-update`; actions as in `utils.ssh_keys`."""
+
+    cluster_name: str
+    node_daemon_certificate: str  # PEM, the certificate only
+    public_keys: tuple[str, dict[str, list[str]]] | None = None
+    authorized_keys: tuple[str, dict[str, list[str]]] | None = None
+
+
+D = TypeVar("D", JoinDocument, SetupDocument, KeysDocument)
 
 
 def check_cluster(paths: Paths, cluster_name: str) -> None:
@@ -71,18 +82,35 @@ def check_cluster(paths: Paths, cluster_name: str) -> None:
         )
 
 
+def check_certificate(paths: Paths, pem: str) -> None:
+    """Refuse who does not know the certificate of this machine's cluster, if it has one."""
+    if not paths.server_pem.exists():
+        return
+    own = x509.load_certificate(paths.server_pem)
+    given = x509.parse_certificate(pem.encode(), "input")
+    if x509.digest(own) != x509.digest(given):
+        raise OpPrereqError(
+            f"{paths.server_pem} is the certificate of another cluster",
+            Code.STATE,
+            hint="clean this machine with node-cleanup",
+        )
+
+
+def update_keys(paths: Paths, document: KeysDocument) -> None:
+    """The keys that this machine knows, and those that may log in here, are changed."""
+    check_certificate(paths, document.node_daemon_certificate)
+    if paths.is_virtual:
+        return
+    if document.authorized_keys is not None:
+        ssh_keys.change_authorized(paths, *document.authorized_keys)
+    if document.public_keys is not None:
+        ssh_keys.change_ring(paths, *document.public_keys)
+
+
 def prepare_join(paths: Paths, document: JoinDocument) -> None:
     """Host keys and root's authorised keys are those of the cluster."""
     check_cluster(paths, document.cluster_name)
-    if paths.server_pem.exists():
-        own = x509.load_certificate(paths.server_pem)
-        given = x509.parse_certificate(document.node_daemon_certificate.encode(), "input")
-        if x509.digest(own) != x509.digest(given):
-            raise OpPrereqError(
-                f"{paths.server_pem} is the certificate of another cluster",
-                Code.STATE,
-                hint="clean this machine with node-cleanup",
-            )
+    check_certificate(paths, document.node_daemon_certificate)
     if paths.is_virtual:
         return
     changed = [_write_host_key(paths, *key) for key in document.ssh_host_key]
@@ -194,4 +222,15 @@ def main_daemon_setup(argv: Sequence[str] | None = None) -> int:
         argv,
         SetupDocument,
         set_up_daemon,
+    )
+
+
+def main_ssh_update(argv: Sequence[str] | None = None) -> int:
+    """The program `ssh-update`."""
+    return _main(
+        "ssh-update",
+        "Change which SSH keys of the cluster are known on this machine.",
+        argv,
+        KeysDocument,
+        update_keys,
     )

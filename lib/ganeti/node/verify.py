@@ -189,8 +189,11 @@ def _link_problem(node: NodeContext, kind: str, source: str, target: str) -> str
 
 
 def check_nodelist(node: NodeContext, argument: Json, question: Question) -> dict[str, str]:
-    """SSH to other nodes, whose own name has to be what we call them; failures only."""
-    if node.is_virtual:
+    """SSH to other nodes, whose own name has to be what we call them; failures only.
+
+    Only master candidates' keys may log in elsewhere (facts/node-behaviour.md §13).
+    """
+    if node.is_virtual or (len(argument) > 2 and node.hostname not in argument[2]):
         return {}
     nodes = list(argument[0]) + list(argument[1].get(node.hostname, []))
     found = ((name, _ssh_problem(node, name, question.cluster_name)) for name in nodes)

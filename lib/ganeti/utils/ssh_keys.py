@@ -1,0 +1,105 @@
+"""The public SSH keys of the cluster's nodes, and whose may log in where.
+
+A node that may become master holds the ring DATA/ganeti_pub_keys, with lines `uuid type key
+comment`. The keys of master candidates stand in root's authorized_keys of every node. Source:
+facts/node-behaviour.md §6 and §13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from ganeti.errors import Code, OpPrereqError
+from ganeti.paths import Paths
+from ganeti.utils.files import LocalDisk
+from ganeti.utils.ssh import root_directory
+
+KEYS_MODE: Final = 0o600
+
+Keys = Mapping[str, Sequence[str]]
+"""Node uuid (its name until it has one): lines of its public key files."""
+
+
+def parse_ring(text: str) -> dict[str, list[str]]:
+    ring: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        owner, _, key = line.strip().partition(" ")
+        if key:
+            ring.setdefault(owner, []).append(key)
+    return ring
+
+
+def ring_text(ring: Keys) -> str:
+    return "".join(f"{owner} {key}\n" for owner, keys in ring.items() for key in keys)
+
+
+def changed_ring(ring: Keys, action: str, keys: Keys) -> dict[str, list[str]]:
+    """The ring after add, remove, replace_or_add (of these owners), override or clear (of all)."""
+    made = {owner: list(own) for owner, own in ring.items()}
+    match action:
+        case "override":
+            return {owner: list(own) for owner, own in keys.items()}
+        case "clear":
+            return {}
+        case "remove":
+            return {owner: own for owner, own in made.items() if owner not in keys}
+        case "add":
+            for owner, own in keys.items():
+                known = made.setdefault(owner, [])
+                known += [key for key in own if key not in known]
+            return made
+        case "replace_or_add":
+            return made | {owner: list(own) for owner, own in keys.items()}
+    raise OpPrereqError(f"unknown action {action!r} on public SSH keys", Code.INVAL)
+
+
+def changed_authorized(text: str, action: str, keys: Keys) -> str:
+    """Text of an authorized_keys file after add or remove; lines of others stay as they are."""
+    given = {_data(key): key for own in keys.values() for key in own}
+    lines = text.splitlines()
+    if action == "remove":
+        kept = [line for line in lines if not given.keys() & set(line.split())]
+        return _joined(kept)
+    if action == "add":
+        known = {word for line in lines for word in line.split()}
+        return _joined([*lines, *(key for data, key in given.items() if data not in known)])
+    raise OpPrereqError(f"unknown action {action!r} on authorized SSH keys", Code.INVAL)
+
+
+def _data(key: str) -> str:
+    """The part of a public key line that tells it from others."""
+    words = key.split()
+    if len(words) < 2:
+        raise OpPrereqError(f"{key[:40]!r} is no public SSH key", Code.INVAL)
+    return words[1]
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def read_ring(paths: Paths) -> dict[str, list[str]]:
+    """Empty when this node has none."""
+    try:
+        return parse_ring(paths.ssh_public_keys.read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def change_ring(paths: Paths, action: str, keys: Keys) -> dict[str, list[str]]:
+    """The new ring of this node."""
+    before = read_ring(paths)
+    ring = changed_ring(before, action, keys)
+    if ring != before:
+        LocalDisk().replace(paths.ssh_public_keys, ring_text(ring).encode(), mode=KEYS_MODE)
+    return ring
+
+
+def change_authorized(paths: Paths, action: str, keys: Keys) -> None:
+    """Root's authorized_keys of this node."""
+    place = root_directory(paths) / "authorized_keys"
+    before = place.read_text() if place.exists() else ""
+    text = changed_authorized(before, action, keys)
+    if text != before:
+        LocalDisk().replace(place, text.encode(), mode=KEYS_MODE)
