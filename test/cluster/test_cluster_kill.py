@@ -1,38 +1,50 @@
-"""Daemons are killed at random moments under load; afterwards all promises must hold.
+"""Daemons and guests are killed at random moments under load; afterwards all promises must hold.
 
-GANETI_KILL_ROUNDS is the number of kills (10; 50 before a release), GANETI_KILL_SEED repeats a run
-as far as random numbers decide it.
+Each round kills a master daemon (also one that just starts), a node daemon or a guest: a QEMU where
+it is installed, else the file that is a guest of the fake hypervisor. GANETI_KILL_ROUNDS is the
+number of rounds (50), GANETI_KILL_SEED repeats a run as far as random numbers decide it.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import pytest
-from cluster_bed import ENDED, ClusterBed, until, virtual_cluster
-from ganeti.errors import GenericError
+from cluster_bed import ENDED, INIT, ClusterBed, until, virtual_cluster
+from ganeti.errors import GenericError, OpExecError
+from ganeti.hypervisor import kvm_process
+from ganeti.hypervisor.kvm_files import KvmDirectories
 from ganeti.opcodes.base import Opcode
-from ganeti.opcodes.instance import OpInstanceCreate, OpInstanceRemove
+from ganeti.opcodes.instance import OpInstanceCreate, OpInstanceRemove, OpInstanceStartup
 from ganeti.opcodes.tags import OpTagsSet
 from ganeti.opcodes.test import OpTestDelay
 from ganeti.serializer import Json
-from ganeti.types import DiskTemplate, InstanceCreateMode, TagKind
+from ganeti.types import DiskTemplate, HypervisorKind, InstanceCreateMode, TagKind
 from ganeti.utils.daemons import MASTERD, NODED
 
-ROUNDS = int(os.environ.get("GANETI_KILL_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("GANETI_KILL_ROUNDS", "50"))
 SEED = int(os.environ.get("GANETI_KILL_SEED") or random.randrange(1 << 32))
 CLIENTS = 3
-LONGEST_CALM_S = 0.8  # between two kills, besides the restart
+LONGEST_CALM_S = 0.5  # between two kills, besides the restart
+STARTING_S = 0.6  # a master daemon that is killed while it starts has had at most that long
+QEMU = "/usr/bin/qemu-system-x86_64"
+QEMU_OPTION = f"-H kvm:kvm_path={QEMU},kvm_flag=disabled,kernel_path="
+KVM = HypervisorKind.KVM if os.path.exists(QEMU) else HypervisorKind.FAKE
+KVM_SHARE = 0.3  # of the instances: a start of QEMU costs much more than one of a fake guest
 SETTLE_S = 120.0
-PAUSE_S = 0.1  # of a client, on average: three of them make about 30 jobs a second
+PAUSE_S = 0.2  # of a client, on average: three of them make about 15 jobs a second
 QUERY_PIECE = 500
 
-pytestmark = pytest.mark.timeout(60 + 10 * ROUNDS + 2 * SETTLE_S)
+pytestmark = pytest.mark.timeout(60 + 6 * ROUNDS + 2 * SETTLE_S)
 
 
 @dataclass
@@ -42,19 +54,27 @@ class History:
     tags: dict[int, str] = field(default_factory=dict)
     creations: dict[int, str] = field(default_factory=dict)
     removals: dict[int, str] = field(default_factory=dict)
+    startups: dict[int, str] = field(default_factory=dict)
     others: list[int] = field(default_factory=list)
     succeeded: set[int] = field(default_factory=set)  # seen by the client while it went on
 
     @property
     def numbers(self) -> list[int]:
-        return [*self.tags, *self.creations, *self.removals, *self.others]
+        return [*self.tags, *self.creations, *self.removals, *self.startups, *self.others]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ClusterBed]:
     with virtual_cluster(3) as bed:
         bed.add_empty_os("noop")
-        bed.init_all()
+        if KVM is HypervisorKind.KVM:
+            bed.ok(
+                " ".join(INIT).replace("=fake", "=fake,kvm") + f" {QEMU_OPTION} cluster.example.com"
+            )
+            for name in bed.cluster.names[1:]:
+                bed.ok(f"gnt-node add {name}")
+        else:
+            bed.init_all()
         yield bed
 
 
@@ -71,10 +91,11 @@ class LoadingClient(threading.Thread):
         self._instances: list[tuple[int, str]] = []
 
     def run(self) -> None:
-        acts: list[Callable[[], None]] = [self._delay, self._tag, self._create, self._remove]
+        acts: list[Callable[[], None]]
+        acts = [self._delay, self._tag, self._create, self._remove, self._startup]
         while not self._stopped.is_set():
             try:
-                self._random.choices(acts, weights=[4, 3, 2, 2])[0]()
+                self._random.choices(acts, weights=[4, 3, 2, 2, 2])[0]()
             except (GenericError, OSError):
                 pass  # the master is away; whether it took the job is open
             self._stopped.wait(self._random.random() * 2 * PAUSE_S)
@@ -101,7 +122,11 @@ class LoadingClient(threading.Thread):
 
     def _create(self) -> None:
         name = f"{self.name}-{self._count}.example.com"
-        number = self._submit(a_creation(name))
+        hypervisor = KVM if self._random.random() < KVM_SHARE else HypervisorKind.FAKE
+        nics: Json = (
+            [] if hypervisor is HypervisorKind.KVM else [{}]
+        )  # it would boot from the network
+        number = self._submit(a_creation(name, hypervisor=hypervisor, nics=nics))
         self.history.creations[number] = name
         self._instances.append((number, name))
 
@@ -113,6 +138,14 @@ class LoadingClient(threading.Thread):
             instance_name=name, depends=[[creation, ["success"]]], shutdown_timeout=1
         )
         self.history.removals[self._submit(op)] = name
+
+    def _startup(self) -> None:
+        """As a watcher would: what was killed runs again, what runs does so already."""
+        if not self._instances:
+            return
+        creation, name = self._random.choice(self._instances)
+        op = OpInstanceStartup(instance_name=name, depends=[[creation, ["success"]]])
+        self.history.startups[self._submit(op)] = name
 
     def _watch(self, number: int) -> None:
         rows = self._bed.call("QueryJobs", [number], ["status"])
@@ -126,24 +159,94 @@ def a_creation(name: str, **more: Json) -> OpInstanceCreate:
         mode=InstanceCreateMode.CREATE,
         disk_template=DiskTemplate.DISKLESS,
         disks=[],
-        nics=[{}],
         os_type="noop+default",
         name_check=False,
         ip_check=False,
-        **more,
+        **{"nics": [{}], **more},
     )
 
 
-def kill_in_rounds(bed: ClusterBed, chance: random.Random, calm: threading.Event) -> list[str]:
-    """Kill and restart a daemon ROUNDS times; what was killed."""
-    victims = []
-    for _ in range(ROUNDS):
-        calm.wait(chance.random() * LONGEST_CALM_S)
-        daemon, node = chance.choice([(MASTERD, 1), (MASTERD, 1), (NODED, chance.randint(1, 3))])
-        victims.append(f"{daemon} on node{node}")
-        bed.kill(daemon, node)
-        bed.start(daemon, node)
-    return victims
+# Killing.
+
+
+class Killer:
+    """Kills one thing after the other, and starts daemons again."""
+
+    def __init__(self, bed: ClusterBed, chance: random.Random) -> None:
+        self._bed = bed
+        self._random = chance
+        self.victims: list[str] = []
+
+    def rounds(self, count: int) -> None:
+        acts = [self._master, self._starting_master, self._noded, self._guest]
+        for _ in range(count):
+            threading.Event().wait(self._random.random() * LONGEST_CALM_S)
+            self._random.choices(acts, weights=[4, 1, 3, 3])[0]()
+
+    def _master(self) -> None:
+        self._daemon(MASTERD, 1)
+
+    def _noded(self) -> None:
+        self._daemon(NODED, self._random.randint(1, 3))
+
+    def _daemon(self, daemon: str, node: int) -> None:
+        self.victims.append(f"{daemon} on node{node}")
+        self._bed.kill(daemon, node)
+        self._bed.start(daemon, node)
+
+    def _starting_master(self) -> None:
+        """Killed anew while it takes over what the last one left."""
+        self.victims.append(f"{MASTERD} on node1 while it starts")
+        self._bed.kill(MASTERD)
+        starter = threading.Thread(target=self._try_to_start)
+        starter.start()
+        starter.join(self._random.random() * STARTING_S)
+        pid = self._bed.pid(MASTERD)
+        if pid is not None:
+            with suppress(ProcessLookupError):  # the file still had the number of the last one
+                os.kill(pid, signal.SIGKILL)
+            until(lambda: self._bed.pid(MASTERD) != pid, f"{MASTERD} is gone")
+        starter.join()
+        self._bed.start(MASTERD)
+
+    def _try_to_start(self) -> None:
+        try:
+            self._bed.start(MASTERD)
+        except OpExecError:
+            pass  # it was killed first
+
+    def _guest(self) -> None:
+        """One of those that live; a node daemon when there is none."""
+        guests = sorted(living_guests(self._bed))
+        if not guests:
+            self._noded()
+            return
+        place = self._random.choice(guests)
+        self.victims.append(f"guest {place.name}")
+        kill_guest(place)
+
+
+def living_guests(bed: ClusterBed) -> Iterator[Path]:
+    """The pid file of each QEMU, or the file that is a fake guest."""
+    for node in (1, 2, 3):
+        paths = bed.cluster.paths(node)
+        fake, kvm = paths.run / "fake-hypervisor", KvmDirectories.of(paths).pids
+        for file in (kvm if KVM is HypervisorKind.KVM else fake).glob("client*"):
+            if KVM is HypervisorKind.FAKE or qemu_of(file) is not None:
+                yield file
+
+
+def qemu_of(pid_file: Path) -> int | None:
+    found = kvm_process.find(Path("/proc"), pid_file, pid_file.name)
+    return None if found is None else found[0]
+
+
+def kill_guest(file: Path) -> None:
+    pid = qemu_of(file) if KVM is HypervisorKind.KVM else None
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
+    elif KVM is HypervisorKind.FAKE:
+        file.unlink(missing_ok=True)
 
 
 def test_promises_hold_when_daemons_are_killed(cluster: ClusterBed) -> None:
@@ -152,19 +255,25 @@ def test_promises_hold_when_daemons_are_killed(cluster: ClusterBed) -> None:
         LoadingClient(cluster, f"client{number}", SEED + number, stopped)
         for number in range(CLIENTS)
     ]
+    killer = Killer(cluster, random.Random(SEED))
     for client in clients:
         client.start()
+    began = time.monotonic()
     try:
-        victims = kill_in_rounds(cluster, random.Random(SEED), threading.Event())
+        killer.rounds(ROUNDS)
     finally:
         stopped.set()
         for client in clients:
             client.join()
-    told = f"GANETI_KILL_SEED={SEED}, killed: {', '.join(victims)}"
+    took = time.monotonic() - began
+    told = f"GANETI_KILL_SEED={SEED}, killed: {', '.join(killer.victims)}"
     histories = [client.history for client in clients]
     problems = list(broken_promises(cluster, histories))
     assert not problems, "\n".join([told, *problems])
-    assert sum(len(history.numbers) for history in histories) > ROUNDS, f"no load: {told}"
+    jobs = sum(len(history.numbers) for history in histories)
+    assert jobs > ROUNDS, f"no load: {told}"
+    settled = time.monotonic() - began - took
+    print(f"{ROUNDS} rounds: {took / ROUNDS:.2f} s each, {jobs} jobs; checked in {settled:.1f} s")
 
 
 def broken_promises(bed: ClusterBed, histories: list[History]) -> Iterator[str]:
