@@ -19,7 +19,7 @@ from ganeti.hypervisor.kvm_argv import (
     option_value,
     start_argv,
 )
-from ganeti.hypervisor.kvm_devices import Tap, place_devices
+from ganeti.hypervisor.kvm_devices import Tap, place_devices, wanted_devices
 from ganeti.hypervisor.kvm_files import KvmDirectories
 from ganeti.model.filled import FilledInstance
 from ganeti.model.nic import Nic
@@ -27,7 +27,14 @@ from ganeti.paths import Paths
 from ganeti.serializer import Json
 from ganeti.types import DiskMode, DiskTemplate, HypervisorKind
 
-QEMU = Binary(version=(7, 2, 22), machines=frozenset({"pc", "q35"}))
+QEMU = Binary(
+    version=(7, 2, 22),
+    machines=frozenset({"pc", "q35"}),
+    options={"-audio": "", "-display": "", "-runas": "", "-chroot": ""},
+    properties=frozenset({"acpi"}),
+)
+NEW_QEMU = Binary(version=(9, 1, 0), options={"-run-with": "-run-with [chroot=dir][,user=name]"})
+OLD_QEMU = Binary(version=(0, 15, 0))
 FILES = KvmDirectories.of(Paths("/")).files("web1")
 RUN = "/var/run/ganeti/kvm-hypervisor"
 
@@ -329,8 +336,28 @@ def test_confinement_is_written_as_the_version_wants_it() -> None:
     hvparams = kvm(security_model="user", security_domain="kvm", use_chroot=True).hvparams
     old = start_argv(["q"], FILES, hvparams, [], [], QEMU, account="kvm")
     assert old[-4:] == ["-runas", "kvm", "-chroot", f"{RUN}/chroot/web1"]
-    new = start_argv(["q"], FILES, hvparams, [], [], Binary(version=(9, 1, 0)), account="kvm")
+    new = start_argv(["q"], FILES, hvparams, [], [], NEW_QEMU, account="kvm")
     assert new[-2:] == ["-run-with", f"user=kvm,chroot={RUN}/chroot/web1"]
+
+
+def test_a_program_is_asked_what_it_has_and_gets_what_it_knows() -> None:
+    words = kvm(acpi=False, soundhw="hda")
+    assert values(stage_1(words), "-machine") == ["acpi=off"]
+    old = stage_1(words, OLD_QEMU)
+    assert "-no-acpi" in old and "-nographic" in old
+    assert values(old, "-soundhw") == ["hda"] and values(old, "-display") == []
+
+
+def test_devices_that_a_program_may_lack_are_known_by_their_parameter() -> None:
+    assert wanted_devices(kvm().hvparams) == {}
+    words = kvm(disk_type="scsi-hd", nic_type="e1000", spice_bind="127.0.0.1").hvparams
+    assert wanted_devices(words) == {
+        "disk_type": "scsi-hd",
+        "nic_type": "e1000",
+        "scsi_controller_type": "lsi",
+        "spice_bind": "qxl-vga",
+    }
+    assert wanted_devices(kvm(disk_type="sd").hvparams) == {}
 
 
 def test_a_command_line_is_recognised_by_its_name_alone() -> None:

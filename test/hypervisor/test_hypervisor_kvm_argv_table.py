@@ -9,11 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from fact_tables import facts
 from fakes.guests import a_file_disk, a_nic, an_instance
 from ganeti.hypervisor.base import GuestDisk
 from ganeti.hypervisor.kvm_argv import Binary, StartOptions, machine_argv, start_argv
 from ganeti.hypervisor.kvm_devices import Tap, place_devices
 from ganeti.hypervisor.kvm_files import KvmDirectories
+from ganeti.hypervisor.kvm_migrate import migrate_commands
 from ganeti.model.params_kvm import KVM_PARAMS
 from ganeti.paths import Paths
 from ganeti.serializer import Json
@@ -21,7 +23,12 @@ from ganeti.types import HypervisorKind
 
 FILES = KvmDirectories.of(Paths("/")).files("web1")
 RUN = "/var/run/ganeti/kvm-hypervisor"
-QEMU = Binary(version=(7, 2, 22), machines=frozenset({"pc", "q35", "pc-1"}))
+QEMU = Binary(
+    version=(7, 2, 22),
+    machines=frozenset({"pc", "q35", "pc-1"}),
+    options={"-audio": "", "-display": "", "-runas": "", "-chroot": ""},
+    properties=frozenset({"acpi"}),
+)
 PLAIN = {"kvm_path": "/usr/bin/kvm", "kernel_path": "", "serial_console": False}
 DISK = "disk-000003e8-0000-4000"
 NIC = "nic-00000bb9-0000-4000"
@@ -152,6 +159,9 @@ ROWS: tuple[Row, ...] = (
     ("disk_type", "sd", {},
      ("-device", VIRTIO_DISK, VIRTIO_NIC, "-blockdev", blockdev()),
      ("-drive", "file=/links/web1:0,format=raw,if=sd", NIC_FIRST)),
+    ("disk_cache", "writethrough", {"disk_type": "sd"},
+     ("file=/links/web1:0,format=raw,if=sd",),
+     ("file=/links/web1:0,format=raw,if=sd,cache=writethrough",)),
     ("scsi_controller_type", "megasas", SCSI, ("lsi,id=scsi",), ("megasas,id=scsi",)),
     ("disk_cache", "none", {}, (blockdev(),), (blockdev(direct="on"),)),
     ("disk_cache", "writethrough", {}, (VIRTIO_DISK,),
@@ -199,12 +209,17 @@ ROWS: tuple[Row, ...] = (
 )  # fmt: skip
 
 ELSEWHERE = {
-    "cpu_mask": "affinity of QEMU's threads, once it runs",
-    "migration_bandwidth": "told over QMP", "migration_caps": "told over QMP",
-    "migration_downtime": "told over QMP", "migration_mode": "which kind of move is asked for",
-    "migration_port": "of -incoming",
+    "cpu_mask": "affinity of QEMU's threads, once it runs: test_hypervisor_kvm_security.py",
+    "migration_mode": "which kind of move the master asks for when nothing is said",
     "vhost_net": "how the tap is opened", "vnet_hdr": "how the tap is opened",
 }  # fmt: skip
+TOLD = {
+    "migration_bandwidth": 77,
+    "migration_caps": "xbzrle",
+    "migration_downtime": 77,
+    "migration_port": 7777,
+}
+"""Over QMP, to the source of a migration."""
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}={row[1]}")
@@ -215,6 +230,16 @@ def test_a_parameter_changes_these_words(row: Row) -> None:
     assert sorted((after - before).elements()) == sorted(come)
 
 
+@pytest.mark.parametrize("name", TOLD)
+def test_a_parameter_of_migrations_changes_what_qemu_is_told(name: str) -> None:
+    plain = an_instance("web1", hypervisor=HypervisorKind.KVM).hvparams
+    changed = {**plain, name: TOLD[name]}
+    told = migrate_commands(plain, "192.0.2.2", True)
+    assert migrate_commands(changed, "192.0.2.2", True) != told
+
+
 def test_every_parameter_has_a_row() -> None:
-    assert {row[0] for row in ROWS} | set(ELSEWHERE) == set(KVM_PARAMS)
-    assert not {row[0] for row in ROWS} & set(ELSEWHERE)
+    rows = {row[0] for row in ROWS}
+    assert rows | set(ELSEWHERE) | set(TOLD) == set(KVM_PARAMS)
+    assert len(rows) + len(ELSEWHERE) + len(TOLD) == len(KVM_PARAMS)
+    assert set(facts("constants")["hypervisor_parameters"]["kvm"]["params"]) <= set(KVM_PARAMS)

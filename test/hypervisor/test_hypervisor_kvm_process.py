@@ -15,6 +15,7 @@ from ganeti.hypervisor.base import GuestDisk, HvHost
 from ganeti.hypervisor.kvm_migrate import (
     has_postcopy,
     is_ripe_for_postcopy,
+    listening_here,
     migrate_commands,
     status_of,
 )
@@ -76,10 +77,14 @@ class FakeQemu:
         answers = {
             "--version": "QEMU emulator version 7.2.22 (Debian 1:7.2)\nCopyright",
             "-machine": "Supported machines are:\nmicrovm    x\npc   Standard PC (default)\n",
-            "-device": 'Storage devices:\nname "virtio-blk-pci", bus PCI\nname "ide-hd", bus IDE\n',
+            "pc,help": "pc-machine options:\n  acpi=<OnOffAuto>       - Enable ACPI\n",
+            "-device": 'Storage devices:\nname "virtio-blk-pci", bus PCI, alias "virtio-blk"\n'
+            'name "ide-hd", bus IDE\n',
+            "--help": "usage: qemu\n-smp [[cpus=]n]\n           [,cores=c]\n\n-chroot dir  go\n",
             "-accel": "Accelerators supported in QEMU binary:\ntcg\nkvm\n",
         }
-        return Result(tuple(argv), 0, None, answers[argv[1]], "")
+        answer = answers.get(argv[-1]) or answers[argv[1]]
+        return Result(tuple(argv), 0, None, answer, "")
 
 
 @pytest.fixture
@@ -93,13 +98,15 @@ def test_a_program_is_asked_once_until_it_changes(tmp_path: Path, program: Path)
     qemu = FakeQemu()
     binary = Probe(tmp_path / "run", qemu).binary(str(program))
     assert binary.version == (7, 2, 22) and binary.machines == {"microvm", "pc"}
-    assert binary.devices == {"virtio-blk-pci", "ide-hd"} and binary.accelerators == {"tcg", "kvm"}
-    assert len(qemu.asked) == 4
+    assert binary.devices == {"virtio-blk-pci", "virtio-blk", "ide-hd"}
+    assert binary.accelerators == {"tcg", "kvm"} and binary.properties == {"acpi"}
+    assert binary.options == {"-smp": "-smp [[cpus=]n] [,cores=c]", "-chroot": "-chroot dir  go"}
+    assert len(qemu.asked) == 6
     Probe(tmp_path / "run", qemu).binary(str(program))
-    assert len(qemu.asked) == 4
+    assert len(qemu.asked) == 6
     program.write_text("another")
     Probe(tmp_path / "run", qemu).binary(str(program))
-    assert len(qemu.asked) == 8
+    assert len(qemu.asked) == 12
 
 
 @pytest.mark.parametrize(("code", "expected"), [(33, "kvm"), (1, "tcg"), (None, "tcg")])
@@ -221,6 +228,15 @@ def test_migration_is_told_to_qemu_in_its_units() -> None:
     assert (status.status, status.transferred_ram, status.total_ram) == ("active", 5, 9)
     with pytest.raises(HypervisorError):
         status_of({})
+
+
+def test_a_graphical_console_listens_at_the_address_of_the_new_node() -> None:
+    on_lo: dict[str, Json] = {"vnc_bind_address": "lo", "spice_bind": "lo", "spice_ip_version": 4}
+    assert listening_here("-vnc", "192.0.2.1:7,password=on", on_lo) == "127.0.0.1:7,password=on"
+    assert listening_here("-vnc", "[2001:db8::1]:7", on_lo) == "127.0.0.1:7"
+    assert listening_here("-spice", "addr=192.0.2.1,port=7", on_lo) == "addr=127.0.0.1,port=7"
+    anywhere: dict[str, Json] = {"vnc_bind_address": "0.0.0.0"}
+    assert listening_here("-vnc", ":7", anywhere) == ":7"
 
 
 def test_postcopy_begins_after_two_rounds_where_it_was_asked_for() -> None:

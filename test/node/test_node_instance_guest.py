@@ -138,6 +138,11 @@ def test_a_shutdown_by_the_user_is_told_from_one_that_was_asked_for(bed: Bed) ->
     made = bed.installed()
     made = replace(made, hvparams={**made.hvparams, "user_shutdown": True})
     flag = bed.kvm().files("web1").shutdown_flag
+    instance.instance_start(bed.node, made, True, [])
+    assert daemons.running_pid(bed.node.paths, "ganeti-kvmd") is None  # the cluster forbids it
+    instance.instance_shutdown(bed.node, made, 0, [])
+    bed.node.paths.data.mkdir(parents=True, exist_ok=True)
+    bed.node.paths.ssconf("enabled_user_shutdown").write_text("True\n")
     try:
         instance.instance_start(bed.node, made, False, [])
         assert daemons.running_pid(bed.node.paths, "ganeti-kvmd") is not None

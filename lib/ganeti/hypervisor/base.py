@@ -50,6 +50,7 @@ class HvHost:
     privileged: bool  # may make network devices: root, and not a virtual node
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = time.time
     proc: Path = Path("/proc")
 
 

@@ -10,6 +10,7 @@ import logging
 import os
 import pwd
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from ganeti.build import LIBDIR
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import (
     kvm_firmware,
+    kvm_ifdown,
     kvm_process,
     kvm_qmp,
     kvm_runtime,
@@ -42,7 +44,7 @@ from ganeti.hypervisor.kvm_argv import (
     machine_argv,
     memory_and_vcpus,
 )
-from ganeti.hypervisor.kvm_devices import machine_of, place_devices
+from ganeti.hypervisor.kvm_devices import machine_of, place_devices, wanted_devices
 from ganeti.hypervisor.kvm_files import KvmDirectories, KvmFiles
 from ganeti.hypervisor.kvm_hotplug import KvmHotplug
 from ganeti.hypervisor.kvm_launch import KvmLaunch
@@ -269,6 +271,7 @@ class KvmHypervisor(KvmLaunch, KvmMigration, KvmHotplug, Hypervisor):
         files = self.files(name)
         kvm_tpm.end(self.host.proc, files)
         kvm_users.give_back(self.host.paths, files.uid)
+        kvm_ifdown.disconnect_all(self.host, name)
         for path in (files.pid, files.runtime, files.shutdown_flag, *files.sockets):
             path.unlink(missing_ok=True)
         if files.nics.is_dir():
@@ -285,8 +288,8 @@ class KvmHypervisor(KvmLaunch, KvmMigration, KvmHotplug, Hypervisor):
         except OSError:
             quarantine = self.directories.root / "chroot-quarantine"
             quarantine.mkdir(parents=True, exist_ok=True)
-            inode = files.chroot.stat().st_ino
-            files.chroot.rename(quarantine / f"{files.name}-{inode}")
+            prefix = f"{files.name}-{int(self.host.clock())}-"
+            files.chroot.rename(tempfile.mkdtemp(prefix=prefix, dir=quarantine))
 
     def balloon(self, instance: FilledInstance, memory_mib: int) -> None:
         self.qmp(self.files(instance.name).qmp, [kvm_qmp.set_balloon(memory_mib)])
@@ -338,6 +341,13 @@ class KvmHypervisor(KvmLaunch, KvmMigration, KvmHotplug, Hypervisor):
             binary = self.probe.binary(program)
             secure = bool(hvparams.get("secure_boot"))
             kvm_firmware.choose(self.descriptors, binary.machine(hvparams), secure)
+        lacking = sorted(
+            f"{device} (hvparam {name})"
+            for name, device in wanted_devices(hvparams).items()
+            if device not in self.probe.binary(program).devices
+        )
+        if lacking:
+            raise HypervisorError(f"{program} has no device {', '.join(lacking)}")
         if hvparams.get("tpm") and not shutil.which(kvm_tpm.PROGRAM):
             raise HypervisorError("hvparam tpm: there is no program swtpm on this node")
 

@@ -46,6 +46,8 @@ class Binary:
     devices: frozenset[str] = frozenset()
     accelerators: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)  # of machines; "": the default one
+    options: Mapping[str, str] = field(default_factory=dict)  # each with its description in --help
+    properties: frozenset[str] = frozenset()  # of the default machine
 
     def machine(self, hvparams: Mapping[str, Json]) -> str:
         """Full name of the machine that these parameters mean."""
@@ -122,7 +124,7 @@ def start_argv(
     if not nics:
         made += ["-net", "none"]
     if incoming:
-        made += ["-incoming", f"tcp:{_bracketed(incoming[0])}:{incoming[1]}"]
+        made += ["-incoming", f"tcp:{bracketed(incoming[0])}:{incoming[1]}"]
     made += ["-qmp", server_socket(files.qmp)]
     if hvparams["user_shutdown"]:
         made += ["-qmp", server_socket(files.kvmd)]
@@ -140,7 +142,13 @@ def server_socket(socket: object) -> str:
     return f"unix:{escaped(str(socket))},server=on,wait=off"
 
 
-def _bracketed(address: str) -> str:
+def agent_socket(files: KvmFiles) -> str:
+    """Where the guest agent is talked to."""
+    return f"socket,path={escaped(files.guest_agent)},server=on,wait=off,id=qga0"
+
+
+def bracketed(address: str) -> str:
+    """As it stands before a colon and a port."""
     return f"[{address}]" if ":" in address else address
 
 
@@ -175,7 +183,7 @@ def _machine(hv: Mapping[str, Json], binary: Binary, accelerator: str) -> list[s
     parts += kvm_firmware.machine_words(hv)
     made = []
     if not hv["acpi"]:
-        if binary.version >= (5, 0, 0):
+        if "acpi" in binary.properties:
             parts.append("acpi=off")
         else:
             made.append("-no-acpi")
@@ -253,7 +261,7 @@ def _display(instance: FilledInstance, binary: Binary, options: StartOptions) ->
         return _vnc(instance, options.vnc_address)
     if hv["spice_bind"]:
         return _spice(instance, options)
-    return ["-display", "none"] if binary.version >= (1, 0, 0) else ["-nographic"]
+    return ["-display", "none"] if "-display" in binary.options else ["-nographic"]
 
 
 def _vnc(instance: FilledInstance, address: str) -> list[str]:
@@ -267,7 +275,7 @@ def _vnc(instance: FilledInstance, address: str) -> list[str]:
     elif address == "0.0.0.0":
         where = f":{port - VNC_BASE_PORT}"
     else:
-        where = f"{_bracketed(address)}:{port - VNC_BASE_PORT}"
+        where = f"{bracketed(address)}:{port - VNC_BASE_PORT}"
     if hv["vnc_tls"]:
         directory = str(hv["vnc_x509_path"] or "")
         kind = "tls-creds-x509" if directory else "tls-creds-anon"
@@ -323,7 +331,7 @@ def _extras(instance: FilledInstance, files: KvmFiles, binary: Binary) -> list[s
     hv = instance.hvparams
     made = []
     if hv["soundhw"]:
-        if binary.version >= (7, 1, 0):
+        if "-audio" in binary.options:
             made += ["-audio", f"driver=none,model={hv['soundhw']}"]
         else:
             made += ["-soundhw", str(hv["soundhw"])]
@@ -339,20 +347,26 @@ def _extras(instance: FilledInstance, files: KvmFiles, binary: Binary) -> list[s
         made += ["-usbdevice", device] if device else []
     made += ["-uuid", instance.uuid]
     if hv["use_guest_agent"]:
-        socket = f"socket,path={escaped(files.guest_agent)},server=on,wait=off,id=qga0"
         port = "virtserialport,chardev=qga0,name=org.qemu.guest_agent.0"
-        made += ["-chardev", socket, "-device", "virtio-serial,id=qga0", "-device", port]
+        made += ["-chardev", agent_socket(files), "-device", "virtio-serial,id=qga0"]
+        made += ["-device", port]
     return made + shlex.split(str(hv["kvm_extra"] or ""))
 
 
 def _confinement(files: KvmFiles, hv: Mapping[str, Json], binary: Binary, user: str) -> list[str]:
+    """`-run-with` as far as this QEMU has it, else the options that it took the place of."""
+    new = binary.options.get("-run-with", "")
     chroot = str(files.chroot) if hv["use_chroot"] else ""
-    if binary.version >= (9, 0, 0):
-        parts = [f"user={user}"] if user else []
-        parts += [f"chroot={escaped(chroot)}"] if chroot else []
-        return ["-run-with", ",".join(parts)] if parts else []
-    made = ["-runas", user] if user else []
-    return made + (["-chroot", chroot] if chroot else [])
+    made, parts = [], []
+    if user and "user=" in new:
+        parts.append(f"user={user}")
+    elif user:
+        made += ["-runas", user]
+    if chroot and "chroot=" in new:
+        parts.append(f"chroot={escaped(chroot)}")
+    elif chroot:
+        made += ["-chroot", chroot]
+    return made + (["-run-with", ",".join(parts)] if parts else [])
 
 
 # Reading a command line back.

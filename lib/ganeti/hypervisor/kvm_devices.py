@@ -91,6 +91,21 @@ def nic_driver(nic_type: str) -> str:
     return "virtio-net-pci" if nic_type == "paravirtual" else nic_type
 
 
+def wanted_devices(hvparams: Mapping[str, Json]) -> dict[str, str]:
+    """By parameter, the devices that not every QEMU has; paravirtual ones are always there."""
+    made = {}
+    disk, nic = str(hvparams.get("disk_type") or ""), str(hvparams.get("nic_type") or "")
+    if disk not in ("", "paravirtual", *BOARD_TYPES):
+        made["disk_type"] = disk_driver(disk)
+    if nic not in ("", "paravirtual"):
+        made["nic_type"] = nic
+    if {disk, hvparams.get("cdrom_disk_type")} & set(SCSI_TYPES):
+        made["scsi_controller_type"] = str(hvparams["scsi_controller_type"])
+    if hvparams.get("spice_bind") and not hvparams.get("vga"):
+        made["spice_bind"] = "qxl-vga"
+    return made
+
+
 @dataclass(slots=True)
 class Places:
     """The places on the buses of one guest that are taken."""
@@ -198,16 +213,17 @@ def _flat(value: Json, name: str) -> Iterator[str]:
 
 
 def cache_of(disk: GuestDisk, hvparams: Mapping[str, Json]) -> tuple[str, str, str]:
-    """write-cache, cache.direct, cache.no-flush.
+    """write-cache, cache.direct, cache.no-flush."""
+    return _CACHE[cache_word(disk, hvparams)]
 
-    A disk that another node may open at the same moment is never cached here.
-    """
+
+def cache_word(disk: GuestDisk, hvparams: Mapping[str, Json]) -> str:
+    """hvparam disk_cache; but a disk that another node may open meanwhile is never cached here."""
     shared = (
         *(DiskTemplate.SHARED_FILE, DiskTemplate.BLOCKDEV),
         *(DiskTemplate.EXT, DiskTemplate.GLUSTER),
     )
-    word = "none" if disk.disk.dev_type in shared else str(hvparams["disk_cache"])
-    return _CACHE[word]
+    return "none" if disk.disk.dev_type in shared else str(hvparams["disk_cache"])
 
 
 def disk_argv(guest: GuestDisk, hvparams: Mapping[str, Json], is_block: bool) -> list[str]:
@@ -215,7 +231,7 @@ def disk_argv(guest: GuestDisk, hvparams: Mapping[str, Json], is_block: bool) ->
     check_mode(guest)
     disk_type = str(hvparams["disk_type"])
     if disk_type in BOARD_TYPES:
-        return ["-drive", f"file={escaped(guest.link)},format=raw,if={disk_type}"]
+        return ["-drive", _board_drive(guest, hvparams, disk_type)]
     device = disk_device(guest, hvparams)
     if disk_type == "ide":
         device = {key: device[key] for key in ("driver", "drive", "write-cache")}
@@ -223,6 +239,18 @@ def disk_argv(guest: GuestDisk, hvparams: Mapping[str, Json], is_block: bool) ->
         *("-device", device_option(device)),
         *("-blockdev", option(disk_node(guest, hvparams, is_block))),
     ]
+
+
+def _board_drive(guest: GuestDisk, hvparams: Mapping[str, Json], interface: str) -> str:
+    """The old option, for what has no device of its own; its words where they are no defaults."""
+    words = [f"file={escaped(guest.link)},format=raw,if={interface}"]
+    cache = cache_word(guest, hvparams)
+    words += [f"cache={cache}"] if cache != "default" else []
+    aio = str(hvparams.get("disk_aio") or "threads")
+    words += [f"aio={aio}"] if aio != "threads" else []
+    discard = str(hvparams.get("disk_discard") or "default")
+    words += [f"discard={discard}"] if discard == "unmap" else []
+    return ",".join(words)
 
 
 def check_mode(guest: GuestDisk) -> None:

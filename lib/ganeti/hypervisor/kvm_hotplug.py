@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ganeti.errors import HotplugError, HypervisorError
-from ganeti.hypervisor import kvm_runtime, kvm_tap
+from ganeti.hypervisor import kvm_ifdown, kvm_runtime, kvm_tap
 from ganeti.hypervisor.base import GuestDisk
 from ganeti.hypervisor.kvm_devices import (
     SCSI_TYPES,
@@ -158,7 +158,9 @@ class KvmHotplug:
         known = _find(runtime, device)
         self._unplug(name, device)
         if isinstance(device, Nic) and known is not None:
-            self._note_gone(name, runtime.nics.index(known))
+            gone = self._note_gone(name, runtime.nics.index(known))
+            if gone:
+                kvm_ifdown.disconnect(self.host, gone)
         kvm_runtime.save(self.files(name).runtime, _without(runtime, device))
         info = known.hvinfo if isinstance(known, Nic) else known.disk.hvinfo if known else None
         return info
@@ -245,6 +247,10 @@ class KvmHotplug:
                 kvm_tap.connect(self.host, instance.name, instance.tags, nic, index, tap.name)
             self._tell(instance.name, nic, add_nic_commands(nic, tap))
             self._note_new(instance.name, min(index, len(runtime.nics)), tap)
+        except HypervisorError:
+            if tap.name:
+                kvm_ifdown.disconnect(self.host, tap.name)
+            raise
         finally:
             kvm_tap.close_tap(tap)
 
@@ -275,9 +281,11 @@ class KvmHotplug:
             notes = self._notes(name)
             self._write_notes(name, [*notes[:index], tap.name, *notes[index:]])
 
-    def _note_gone(self, name: str, index: int) -> None:
+    def _note_gone(self, name: str, index: int) -> str | None:
+        """The name of its tap, if it had one."""
         notes = self._notes(name)
         self._write_notes(name, [*notes[:index], *notes[index + 1 :]])
+        return notes[index] if index < len(notes) else None
 
     def _notes(self, name: str) -> list[str]:
         place = self.files(name).nics

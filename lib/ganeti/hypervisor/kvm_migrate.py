@@ -11,18 +11,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ganeti.errors import HypervisorError
-from ganeti.hypervisor import kvm_runtime, kvm_tpm
-from ganeti.hypervisor.kvm_argv import server_socket
-from ganeti.hypervisor.kvm_qmp import CONTINUE, Command
+from ganeti.hypervisor import kvm_runtime, kvm_tap, kvm_tpm
+from ganeti.hypervisor.kvm_address import bind_address
+from ganeti.hypervisor.kvm_argv import agent_socket, bracketed, server_socket
+from ganeti.hypervisor.kvm_qmp import CONTINUE, CPUS, Command, threads_of
 from ganeti.hypervisor.kvm_runtime import Runtime
 from ganeti.model.report import MigrationStatus
 from ganeti.serializer import Json
+from ganeti.types import NicMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ganeti.hypervisor.base import GuestDisk
+    from ganeti.hypervisor.base import GuestDisk, HvHost
     from ganeti.hypervisor.kvm_files import KvmFiles
     from ganeti.hypervisor.kvm_qmp import QmpPort
     from ganeti.model.filled import FilledInstance
@@ -72,6 +74,20 @@ def migrate_commands(hvparams: Mapping[str, Json], target: str, live: bool) -> l
     ]
 
 
+def listening_here(option: str, value: str, hvparams: Mapping[str, Json]) -> str:
+    """The value of -vnc or -spice on this node: an interface has another address on each."""
+    name = {"-vnc": "vnc_bind_address", "-spice": "spice_bind"}[option]
+    bind = str(hvparams.get(name) or "")
+    version = int(hvparams.get("spice_ip_version") or 0) if option == "-spice" else 0
+    here = bind_address(bind, version)
+    if here == bind:
+        return value  # no interface
+    first, comma, rest = value.partition(",")
+    if option == "-spice":
+        return f"addr={here}{comma}{rest}"
+    return f"{bracketed(here)}:{first.rpartition(':')[2]}{comma}{rest}"
+
+
 def status_of(answer: Json) -> MigrationStatus:
     """The answer to query-migrate."""
     match answer:
@@ -88,11 +104,15 @@ class KvmMigration:
     """The part of the KVM driver that moves instances."""
 
     qmp: QmpPort
+    host: HvHost
 
     if TYPE_CHECKING:
 
         def files(self, name: str) -> KvmFiles: ...
         def is_alive(self, name: str) -> bool: ...
+        def _notes(self, name: str) -> list[str]: ...
+        def _passwords(self, hv: Mapping[str, Json]) -> list[Command]: ...
+        def _pin(self, name: str, mask: str, threads: Sequence[int]) -> None: ...
         def _state_place(self, runtime: Runtime) -> Path: ...
         def kill(self, instance: FilledInstance) -> None: ...
         def cleanup(self, name: str) -> None: ...
@@ -117,10 +137,13 @@ class KvmMigration:
         runtime = self._as_here(instance, Runtime.from_text(info, name), disks)
         port = int(runtime.hvparams.get("migration_port", DEFAULT_PORT))
         self.launch(name, instance.tags, runtime, incoming=(target, port))
-        commands = capability_commands(str(runtime.hvparams.get("migration_caps") or ""))
+        hv = runtime.hvparams
+        commands = capability_commands(str(hv.get("migration_caps") or ""))
         try:
-            if commands:
-                self.qmp(self.files(name).qmp, commands)
+            # None of it comes with the guest: it belongs to the process.
+            commands += [*self._passwords(hv), CPUS]
+            *_, cpus = self.qmp(self.files(name).qmp, commands)
+            self._pin(name, str(hv.get("cpu_mask") or "all"), threads_of(cpus))
         except HypervisorError:
             self.kill(instance)  # nobody would end the waiting QEMU
             self.cleanup(name)
@@ -150,7 +173,12 @@ class KvmMigration:
             own["-serial"] = server_socket(files.serial)
         argv = list(runtime.argv)
         for place, word in enumerate(argv[:-1]):
-            if word in own:
+            following = argv[place + 1]
+            if word == "-chardev" and following.endswith(",id=qga0"):
+                argv[place + 1] = agent_socket(files)
+            elif word in ("-vnc", "-spice"):
+                argv[place + 1] = listening_here(word, following, runtime.hvparams)
+            elif word in own:
                 argv[place + 1] = own[word]
         return replace(runtime, argv=tuple(argv), disks=moved)
 
@@ -178,9 +206,16 @@ class KvmMigration:
             runtime = kvm_runtime.load(self.files(instance.name).runtime, instance.name)
             if runtime.hvparams.get("tpm"):
                 kvm_tpm.adopt(self._state_place(runtime))
+            self._connect_routed(instance, runtime)
             return
         self.kill(instance)
         self.cleanup(instance.name)
+
+    def _connect_routed(self, instance: FilledInstance, runtime: Runtime) -> None:
+        """Until now the guest's addresses belonged to the source."""
+        for index, (nic, interface) in enumerate(zip(runtime.nics, self._notes(instance.name))):
+            if nic.nicparams.get("mode") == NicMode.ROUTED:
+                kvm_tap.connect(self.host, instance.name, instance.tags, nic, index, interface)
 
     def finalize_source(self, instance: FilledInstance, success: bool, live: bool) -> None:
         if success:

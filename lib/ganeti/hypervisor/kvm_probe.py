@@ -89,9 +89,29 @@ def parse_machine_aliases(text: str) -> dict[str, str]:
     return made
 
 
+def parse_properties(text: str) -> frozenset[str]:
+    """Names of `-machine pc,help`: `  acpi=<OnOffAuto>       - Enable ACPI`."""
+    return frozenset(re.findall(r"^\s+([\w.-]+)=<", text, re.MULTILINE))
+
+
+def parse_options(text: str) -> dict[str, str]:
+    """Options of `--help` with their description, which may go on in further lines."""
+    made: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("-"):
+            name = line.split()[0]
+            made[name] = f"{made.get(name, '')} {line}".strip()
+        elif name and line.startswith(" "):
+            made[name] += f" {line.strip()}"
+        else:
+            name = ""
+    return made
+
+
 def parse_devices(text: str) -> frozenset[str]:
-    """Names of `-device help`: `name "virtio-blk-pci", bus PCI, …`."""
-    return frozenset(re.findall(r'^name "([^"]+)"', text, re.MULTILINE))
+    """Names and aliases of `-device help`: `name "virtio-blk-pci", bus PCI, alias "…", …`."""
+    return frozenset(re.findall(r'(?:^name|, alias) "([^"]+)"', text, re.MULTILINE))
 
 
 def parse_accelerators(text: str) -> frozenset[str]:
@@ -117,7 +137,7 @@ class Probe:
         """HypervisorError when there is no such program, or it is not QEMU."""
         key = self._key(program)
         known = self._load().get(key, {}).get("binary")
-        if known is None or "aliases" not in known:
+        if known is None or "options" not in known:
             known = self._ask(program)
             self._save(key, "binary", known)
         major, minor, point = known["version"]
@@ -127,6 +147,8 @@ class Probe:
             devices=frozenset(known["devices"]),
             accelerators=frozenset(known["accelerators"]),
             aliases=dict(known["aliases"]),
+            options=dict(known["options"]),
+            properties=frozenset(known["properties"]),
         )
 
     def accelerator(self, program: str) -> str:
@@ -173,10 +195,14 @@ class Probe:
                 raise HypervisorError(str(error)) from error
 
         machines = ask("-machine", "help")
+        aliases = parse_machine_aliases(machines)
+        default = aliases.get("", "none")
         return {
             "version": list(parse_version(ask("--version"))),
             "machines": sorted(parse_machines(machines)),
-            "aliases": parse_machine_aliases(machines),
+            "aliases": aliases,
+            "properties": sorted(parse_properties(ask("-machine", f"{default},help"))),
+            "options": parse_options(ask("--help")),
             "devices": sorted(parse_devices(ask("-device", "help"))),
             "accelerators": sorted(parse_accelerators(ask("-accel", "help"))),
         }

@@ -2,8 +2,8 @@
 
 A tap without a name of its own is made by opening /dev/net/tun; it lives as long as QEMU has it
 open. What connects it (bridge, route, Open vSwitch) is a list of commands made by a pure function,
-or the administrator's CONF/kvm-vif-bridge. Source: facts/hypervisors.md (tap devices, NIC script
-environment).
+or the administrator's CONF/kvm-vif-bridge; what disconnects it is in kvm_ifdown.py. Source:
+facts/hypervisors.md (tap devices, NIC script environment).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ganeti.errors import CommandError, HypervisorError
+from ganeti.hypervisor import kvm_ifdown
 from ganeti.hypervisor.kvm_devices import Tap
 from ganeti.types import NicMode
 
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 TUN: Final = Path("/dev/net/tun")
 VHOST: Final = Path("/dev/vhost-net")
 CONNECT_TIMEOUT_S: Final = 30.0
-MOST_RULES: Final = 100  # left by earlier guests; more than one is strange already
+SCRIPT: Final = "kvm-vif-bridge"
+COMMUNICATION_SCRIPT: Final = "kvm-ifup-os"
+COMMUNICATION: Final = "ganeti:communication:"  # how such an interface's name begins
 SYS_NET: Final = Path("/sys/class/net")
 
 # linux/if_tun.h
 TUNSETIFF: Final = 0x400454CA
+TUNGETFEATURES: Final = 0x800454CF
 IFF_TAP: Final = 0x0002
 IFF_NO_PI: Final = 0x1000
 IFF_ONE_QUEUE: Final = 0x2000
@@ -53,7 +57,8 @@ def open_tap(queues: int, *, vnet_hdr: bool, vhost: bool) -> Tap:
         for _ in range(queues):
             fd = os.open(TUN, os.O_RDWR)
             fds.append(fd)
-            request = struct.pack("16sH", name, tap_flags(queues, vnet_hdr)).ljust(40, b"\0")
+            flags = tap_flags(queues, vnet_hdr and _has(fd, IFF_VNET_HDR))
+            request = struct.pack("16sH", name, flags).ljust(40, b"\0")
             name = fcntl.ioctl(fd, TUNSETIFF, request)[:16]
             if vhost and VHOST.exists():
                 vhost_fds.append(os.open(VHOST, os.O_RDWR))
@@ -62,6 +67,12 @@ def open_tap(queues: int, *, vnet_hdr: bool, vhost: bool) -> Tap:
             os.close(fd)
         raise HypervisorError(f"tap device: {error.filename or TUN}: {error.strerror}") from error
     return Tap(name.rstrip(b"\0").decode(), tuple(fds), tuple(vhost_fds))
+
+
+def _has(fd: int, flag: int) -> bool:
+    """Whether this kernel's taps can do that."""
+    (features,) = struct.unpack("I", fcntl.ioctl(fd, TUNGETFEATURES, b"\0" * 4))
+    return bool(features & flag)
 
 
 def close_tap(tap: Tap) -> None:
@@ -116,8 +127,13 @@ def network_environment(nic: Nic, prefix: str = "NETWORK_") -> dict[str, str]:
     return {**made, f"{prefix}TAGS": " ".join(network.get("tags") or ())}
 
 
-def connect_commands(nic: Nic, interface: str, bridge_mtu: str | None) -> list[list[str]]:
-    """The commands that connect a tap; HypervisorError when the NIC lacks what its mode needs."""
+def connect_commands(
+    nic: Nic, interface: str, bridge_mtu: str | None, uplinks: Sequence[str] = ()
+) -> list[list[str]]:
+    """The commands that connect a tap; HypervisorError when the NIC lacks what its mode needs.
+
+    `uplinks`: the bridge's ports to the outside, which carry the NIC's VLANs, too.
+    """
     mode = str(nic.nicparams.get("mode") or "")
     link = str(nic.nicparams.get("link") or "")
     vlan = str(nic.nicparams.get("vlan") or "")
@@ -129,7 +145,7 @@ def connect_commands(nic: Nic, interface: str, bridge_mtu: str | None) -> list[l
         if bridge_mtu:
             made.append(["ip", "link", "set", interface, "mtu", bridge_mtu])
         made.append(["ip", "link", "set", interface, "master", link])
-        return made + _bridge_vlans(interface, vlan)
+        return made + _bridge_vlans(interface, vlan, uplinks)
     if mode == NicMode.OPENVSWITCH:
         made = [up, ["ovs-vsctl", "--if-exists", "del-port", interface]]
         made.append(["ovs-vsctl", "add-port", link, interface])
@@ -141,7 +157,10 @@ def connect_commands(nic: Nic, interface: str, bridge_mtu: str | None) -> list[l
         return made
     if mode == NicMode.ROUTED:
         return [up, *_routes(nic, interface, link)]
-    raise HypervisorError(f"nic {nic.uuid}: mode {mode!r} can't be connected on this node")
+    raise HypervisorError(
+        f"nic {nic.uuid}: what connects an interface of mode {mode!r} is the script {SCRIPT} in the"
+        " configuration directory, which is not there"
+    )
 
 
 def split_vlan(text: str) -> tuple[str, list[str]]:
@@ -150,35 +169,55 @@ def split_vlan(text: str) -> tuple[str, list[str]]:
     return first, [vlan for vlan in trunks if vlan]
 
 
-def _bridge_vlans(interface: str, vlan: str) -> list[list[str]]:
+def _bridge_vlans(interface: str, vlan: str, uplinks: Sequence[str]) -> list[list[str]]:
     untagged, trunks = split_vlan(vlan)
-    add = ["bridge", "vlan", "add", "dev", interface, "vid"]
-    made = [[*add, untagged, "pvid", "untagged", "master"]] if untagged else []
-    return made + [[*add, trunk, "master"] for trunk in trunks]
+    add = ["bridge", "vlan", "add", "dev"]
+    made = []
+    if untagged:
+        made.append([*add, interface, "vid", untagged, "pvid", "untagged", "master"])
+    made += [[*add, interface, "vid", trunk, "master"] for trunk in trunks]
+    tags = [untagged, *trunks] if untagged else trunks
+    return made + [[*add, uplink, "vid", tag, "master"] for uplink in uplinks for tag in tags]
+
+
+def family(ip: str | None) -> list[str]:
+    """What ip(8) needs for an address that is not of IPv4."""
+    return ["-6"] if ip is not None and ":" in ip else []
 
 
 def _routes(nic: Nic, interface: str, table: str) -> list[list[str]]:
     if not nic.ip:
         raise HypervisorError(f"nic {nic.uuid}: a routed interface needs an address")
+    ip = ["ip", *family(nic.ip)]
     end = ["proto", "static", "dev", interface]
     if not table:
-        return [["ip", "route", "replace", nic.ip, *end]]
+        return [[*ip, "route", "replace", nic.ip, *end]]
     return [
-        ["ip", "rule", "add", "dev", interface, "table", table],
-        ["ip", "route", "replace", nic.ip, "table", table, *end],
+        [*ip, "rule", "add", "dev", interface, "table", table],
+        [*ip, "route", "replace", nic.ip, "table", table, *end],
     ]
 
 
 def connect(
     host: HvHost, instance_name: str, tags: Sequence[str], nic: Nic, index: int, interface: str
 ) -> None:
-    """The tap is connected as the NIC says. HypervisorError with the command that failed."""
-    script = host.paths.conf / "kvm-vif-bridge"
+    """The tap is connected as the NIC says. HypervisorError with the command that failed.
+
+    What was done is on record before it is done, for `kvm_ifdown`.
+    """
+    script = host.paths.conf / SCRIPT
     environment = script_environment(instance_name, tags, nic, index, interface)
-    if os.access(script, os.X_OK):
-        commands = [[str(script)]]
-    else:
-        commands = connect_commands(nic, interface, _mtu(nic))
+    has_script = os.access(script, os.X_OK)
+    link = str(nic.nicparams.get("link") or "")
+    commands = (
+        [[str(script)]]
+        if has_script
+        else connect_commands(nic, interface, _mtu(link), uplinks_of(link))
+    )
+    before = host.paths.conf / COMMUNICATION_SCRIPT
+    if (nic.name or "").startswith(COMMUNICATION) and os.access(before, os.X_OK):
+        commands.insert(0, [str(before)])
+    kvm_ifdown.note(host, interface, environment, by_script=has_script)
     try:
         _drop_rules(host, nic, interface)
         for command in commands:
@@ -194,18 +233,23 @@ def connect(
 def _drop_rules(host: HvHost, nic: Nic, interface: str) -> None:
     """A rule outlives its tap, whose name the kernel gives again; a second one can't be added."""
     if nic.nicparams.get("mode") == NicMode.ROUTED and nic.nicparams.get("link"):
-        for _ in range(MOST_RULES):
-            if not host.run(
-                ["ip", "rule", "del", "dev", interface], timeout_s=CONNECT_TIMEOUT_S
-            ).ok:
-                return
+        kvm_ifdown.drop_rules(host, interface, nic.ip)
 
 
-def _mtu(nic: Nic) -> str | None:
+def _mtu(link: str) -> str | None:
     try:
-        return (SYS_NET / str(nic.nicparams.get("link") or "") / "mtu").read_text().strip()
+        return (SYS_NET / link / "mtu").read_text().strip()
     except OSError:
         return None
+
+
+def uplinks_of(bridge: str, devices: Path = SYS_NET) -> list[str]:
+    """Ports of the bridge that are no guest's."""
+    try:
+        ports = sorted(entry.name for entry in (devices / bridge / "brif").iterdir())
+    except OSError:
+        return []
+    return [port for port in ports if not (devices / port / "tun_flags").exists()]
 
 
 def _forward(interface: str) -> None:

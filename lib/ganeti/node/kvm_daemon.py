@@ -41,14 +41,23 @@ def node_ensure_daemon(node: NodeContext, daemon: str, run: bool) -> bool:
 
 
 def watch_guest(node: NodeContext, instance: FilledInstance) -> None:
-    """Whoever watches guests is there, if this one wants it. It starts in any case."""
-    if instance.hvparams.get("user_shutdown"):
+    """Whoever watches guests is there, if this one wants it and the cluster allows it. The guest
+    starts in any case."""
+    if instance.hvparams.get("user_shutdown") and _is_allowed(node.paths):
         try:
             node_ensure_daemon(node, PROGRAM, True)
         except (GenericError, OSError) as error:
             logger.warning(
                 "instance %s: a shutdown by its user won't be noticed: %s", instance.name, error
             )
+
+
+def _is_allowed(paths: Paths) -> bool:
+    """The cluster's `enabled_user_shutdown`."""
+    try:
+        return paths.ssconf("enabled_user_shutdown").read_text().strip() == "True"
+    except FileNotFoundError:
+        return False
 
 
 def make_parser() -> argparse.ArgumentParser:
