@@ -83,7 +83,7 @@ def test_a_diskless_instance_is_stored_and_started_with_few_calls(services: Fake
     assert services.rpc.names == [
         "hypervisor_validate_params", "os_validate", "node_info", "instance_start",
     ]  # fmt: skip
-    assert services.undo.names == ["forget_instance", "instance_shutdown"]
+    assert services.undo.names == ["forget_instance", "settled"]
     assert services.commits == 2
     assert services.messages == [
         "* creating instance disks...",
@@ -126,7 +126,7 @@ def test_disks_are_made_in_the_instances_directory_and_the_os_is_installed(
         "blockdev_remove",
         "blockdev_remove",
         "forget_instance",
-        "instance_shutdown",
+        "settled",
     ]
     instance = services.config.find_instance(NAME)
     assert instance is not None

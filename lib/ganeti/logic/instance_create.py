@@ -4,9 +4,10 @@ Order of checks and steps: facts/master.md D1. What was asked for is read in cre
 create_nics.py, nodes are chosen in placement.py, create_plan.py says what will be stored, disks.py
 makes the disks.
 
-Whatever fails after the checks and before the start, nothing is left of the instance: each step has
-its undo step, the instance is forgotten, its ports and addresses are free again. One that only does
-not start stays, marked up. When the master dies at any time, nothing is left.
+Whatever fails before the instance is finished (disks made, OS installed), nothing is left of it,
+also when the master dies then: each step has its undo step, the instance is forgotten, its ports
+and addresses are free again. A finished one stays, whatever happens: one that does not start is
+marked up, and so is one whose master dies during its start.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ from ganeti.logic.create_plan import CreatePlan, check_policy, make_plan, uuids_
 from ganeti.logic.create_request import InstanceRequest, read_request
 from ganeti.logic.hook_env import instance_env
 from ganeti.logic.registry import implements
-from ganeti.model.filled import FilledInstance
 from ganeti.model.instance import Instance
 from ganeti.model.nic import Nic
 from ganeti.model.node import Node
@@ -45,8 +45,6 @@ from ganeti.serializer import Json
 from ganeti.storage.layout import TRAITS
 from ganeti.types import AdminState, InstanceCreateMode
 from ganeti.utils import hosts
-
-STOP_AT_ONCE_S = 0
 
 
 @implements(OpInstanceCreate)
@@ -269,9 +267,12 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
             instance = self._store(plan)
             self._furnish(plan, instance)
             if plan.start:
-                filled = self._prepare_start(plan, instance, undo)
-        if plan.start:  # one that does not start is there all the same, marked up
-            self._start(plan, filled)
+                instance = instance_config.record(
+                    self.services, instance, admin_state=AdminState.UP, disks_active=True
+                )
+            undo.settle()
+        if plan.start:
+            self._start(plan.nodes[0], instance)
         return [node.name for node in plan.nodes]
 
     def _make_disks(self, plan: CreatePlan, undo: Undo) -> None:
@@ -332,19 +333,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
         )
         outcome.get(f"installing OS {instance.os} for instance {instance.name}")
 
-    def _prepare_start(self, plan: CreatePlan, instance: Instance, undo: Undo) -> FilledInstance:
-        """The instance is marked up; a crash from now on stops it before its disks go."""
-        primary = plan.nodes[0]
-        up = instance_config.record(
-            self.services, instance, admin_state=AdminState.UP, disks_active=True
-        )
-        filled = ask.filled(self.services.snapshot(), up, target=primary.uuid)
-        reason = self.op.reason or ()
-        undo.before(primary, calls.instance_shutdown, filled, STOP_AT_ONCE_S, reason)
-        return filled
-
-    def _start(self, plan: CreatePlan, filled: FilledInstance) -> None:
+    def _start(self, primary: Node, instance: Instance) -> None:
+        filled = ask.filled(self.services.snapshot(), instance, target=primary.uuid)
         self.feedback("* starting instance...")
-        reason = self.op.reason or ()
-        outcome = self.rpc.ask(plan.nodes[0], calls.instance_start, filled, False, reason)
+        outcome = self.rpc.ask(primary, calls.instance_start, filled, False, self.op.reason or ())
         outcome.get(f"starting instance {filled.name}")

@@ -239,6 +239,7 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
             if node.master_candidate:
                 self.info("Node will be a master candidate")
             self._furnish(plan)
+            undo.settle()  # from now on a crash does not take the node away
         return None
 
     def _furnish(self, plan: NodeAddPlan) -> None:
