@@ -362,6 +362,9 @@ class FakeServices:
     def distribute(self, *, anew: bool = False) -> None:
         raise NotImplementedError
 
+    def renew_tls(self) -> None:
+        raise NotImplementedError
+
     def query(self, what: str, fields: Sequence[str], qfilter: Json) -> dict[str, Json]:
         raise NotImplementedError
 
@@ -427,6 +430,8 @@ def run_unit(services: FakeServices, op: Opcode, held: Held | None = None) -> Ra
             return Ran(unit.dry_run_result(plan), plan, locks, before, None)
         done = unit.execute(plan)
         result: Json = done if isinstance(done, GeneratedJobs) else encode(done)
+        if not isinstance(done, GeneratedJobs):
+            op.check_result(result)
         after = unit.hooks(services.snapshot(), plan) if before else None
         return Ran(result, plan, locks, before, after)
     finally:

@@ -12,9 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes.services import FakeServices, a_cluster
 from fakes.small_cluster import Client, SmallCluster, create, delay, node_name
+from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
+from ganeti.errors import OpResultError
+from ganeti.logic.base import LogicalUnit
 from ganeti.master.bridge import Bridge
+from ganeti.master.processor import carry_out
+from ganeti.opcodes.test import OpTestDelay
+from ganeti.serializer import Json
 
 
 @pytest.fixture
@@ -236,3 +243,24 @@ def test_a_dry_run_changes_nothing(cluster: SmallCluster) -> None:
         assert client.master.store.reservations.owners == frozenset()
 
     live(cluster, act)
+
+
+class SevenSeconds(LogicalUnit[OpTestDelay, None]):
+    """Answers a number where the opcode declares null."""
+
+    def check(self, config: Snapshot) -> None:
+        pass
+
+    def dry_run_result(self, plan: None) -> Json:
+        return 7
+
+    def execute(self, plan: None) -> Json:
+        return 7
+
+
+def test_a_result_of_another_shape_than_declared_is_an_error(tmp_path: Path) -> None:
+    services = FakeServices(a_cluster(), tmp_path)
+    with pytest.raises(OpResultError, match="OP_TEST_DELAY: result: null is expected"):
+        carry_out(SevenSeconds(OpTestDelay(duration=0.0), services), services)
+    dry = OpTestDelay(duration=0.0, dry_run=True)
+    assert carry_out(SevenSeconds(dry, services), services) == 7

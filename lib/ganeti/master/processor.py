@@ -13,7 +13,7 @@ from ganeti.errors import Code, OpPrereqError
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import OpRun
 from ganeti.jobs.undo import Step
-from ganeti.logic.base import GeneratedJobs, LogicalUnit
+from ganeti.logic.base import GeneratedJobs, LogicalUnit, Services
 from ganeti.logic.registry import unit_for
 from ganeti.master.hooks import Hooks
 from ganeti.master.worker import Kill, LoopSide, OpServices, run_steps
@@ -41,7 +41,7 @@ class Processor:
             result = await self._with_retry(op, job, run, kill)
             if isinstance(result, GeneratedJobs):
                 return await self._submit_generated(op, result)
-            return encode(result)
+            return result
         finally:
             del self._running[job.id]
 
@@ -77,7 +77,9 @@ class Processor:
             for generated in result.jobs
         ]
         answers = await self._submit(jobs)
-        return {**encode(result.other), "jobs": [list(answer) for answer in answers]}
+        whole = {**encode(result.other), "jobs": [list(answer) for answer in answers]}
+        op.check_result(whole)
+        return whole
 
     def cancel(self, job_id: int, *, kill: bool = False) -> None:
         self._side.locks.cancel(job_id)
@@ -96,8 +98,11 @@ class Processor:
         return await run_steps(self._side.rpc, self._side.store, steps)
 
 
-def carry_out(unit: LogicalUnit[Any, Any], services: OpServices) -> Json | GeneratedJobs:
-    """In a worker: check, pre hooks, execute, post hooks."""
+def carry_out(unit: LogicalUnit[Any, Any], services: Services) -> Json | GeneratedJobs:
+    """In a worker: check, pre hooks, execute, post hooks. The result in JSON form.
+
+    OpResultError when it is not of the shape that the opcode declares: what was done stays.
+    """
     op = unit.op
     config = services.snapshot()
     plan = unit.check(config)
@@ -107,7 +112,7 @@ def carry_out(unit: LogicalUnit[Any, Any], services: OpServices) -> Json | Gener
         hooks.before(config, before)
     if op.dry_run:
         services.feedback("dry-run mode requested, not actually executing the operation")
-        return unit.dry_run_result(plan)
+        return encode(unit.dry_run_result(plan))
     result = unit.execute(plan)
     if before is not None:
         now = unit.hooks(services.snapshot(), plan) or before
@@ -115,4 +120,8 @@ def carry_out(unit: LogicalUnit[Any, Any], services: OpServices) -> Json | Gener
         result = unit.after_hooks(outcomes, result)
     if unit.config_hook and services.snapshot().serial_no != config.serial_no:
         hooks.config_updated(services.snapshot(), before)
-    return result
+    if isinstance(result, GeneratedJobs):
+        return result
+    made = encode(result)
+    op.check_result(made)
+    return made
