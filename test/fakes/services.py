@@ -359,6 +359,13 @@ class FakeServices:
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
 
+    @property
+    def has_committed(self) -> bool:
+        return self.commits > 0
+
+    def flush(self) -> None:
+        return None
+
     def distribute(self, *, anew: bool = False) -> None:
         raise NotImplementedError
 

@@ -6,11 +6,22 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.small_cluster import STORAGE, Client, SmallCluster, create, node_name, running
+from fakes.small_cluster import (
+    QUICK,
+    STORAGE,
+    Client,
+    SmallCluster,
+    add_tags,
+    create,
+    node_name,
+    running,
+)
+from ganeti.config.checkpoint import CheckpointSettings
 
 NAME = "web1.example.com"
 
@@ -105,3 +116,24 @@ def test_a_silent_node_is_noticed(cluster: SmallCluster) -> None:
     results, text = complaints(cluster, harm)
     assert False in results
     assert any(node_name(3) in line for line in about(text, "ENODERPC"))
+
+
+def test_nodes_are_asked_when_all_have_the_newest_files(cluster: SmallCluster) -> None:
+    """Whatever is still on its way would be taken for a difference."""
+    seen: list[bytes] = []
+
+    def look() -> None:
+        seen.extend(one.paths.config_data.read_bytes() for one in cluster.machines.values())
+
+    cluster.steps.restart(at=("call node_verify to node2", 1))
+    cluster.steps.act = look
+    rarely = replace(QUICK, checkpoint=CheckpointSettings(gap_s=3600.0))
+
+    async def life() -> None:
+        async with cluster.master(limits=rarely) as client:
+            assert await client.run(add_tags("newest")) == "success"
+            await verify(client)
+
+    asyncio.run(life())
+    assert len(seen) == 3 and len(set(seen)) == 1
+    assert b"newest" in seen[0]

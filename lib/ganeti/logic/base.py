@@ -123,6 +123,12 @@ class Services(Protocol):
         """Returns when ssconf has been sent to all nodes that can be reached.
 
         `anew`: even if it has not changed since it was last sent.
+    def flush(self) -> None:
+        """Returns when `config.data`, its copies and ssconf are as new as `snapshot`.
+
+        Nodes that can't be reached have older ones; that is logged.
+        """
+
         """
 
     def query(self, what: str, fields: Sequence[str], qfilter: Json) -> dict[str, Json]:

@@ -83,6 +83,7 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
         if not plan.nodes:
             report.step("Empty node group, skipping verification")
             return True
+        self.services.flush()  # what is on its way to a node is no difference
         config = self.services.snapshot()
         report.step(f"Gathering data ({len(plan.nodes)} nodes)")
         report.step(f"Gathering information about nodes ({len(plan.nodes)} nodes)")

@@ -170,6 +170,9 @@ class OpServices:
         return self.loop_side.queries.query_fields(what, fields)
 
     def cluster_info(self) -> dict[str, Json]:
+    def flush(self) -> None:
+        self.wait_for(self.loop_side.store.flush())
+
         return self.loop_side.queries.cluster_info()
 
     def config_values(self, fields: Sequence[str]) -> list[Json]:
