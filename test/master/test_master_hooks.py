@@ -7,11 +7,13 @@ import json
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.small_cluster import Client, Machine, SmallCluster, create, node_name
+from ganeti.config.transaction import Draft
 
 REMOVE = {"OP_ID": "OP_NODE_REMOVE", "node_name": node_name(3), "reason": []}
 UPDATE = ("config-update", "post", "OP_NODE_REMOVE")
@@ -160,3 +162,61 @@ def test_a_change_of_the_configuration_runs_its_hook_on_the_master(
     live(cluster, act)
     assert not there.exists()
     assert variables(here).keys() == recorded(samples, *UPDATE).keys()
+
+
+SAME_POOL = {"OP_ID": "OP_CLUSTER_SET_PARAMS", "candidate_pool_size": 10, "reason": []}
+
+
+def put_slow_hook(machine: Machine, path: str) -> tuple[Path, Path]:
+    """A pre script that makes the first file and goes on when it finds the second."""
+    directory = machine.paths.hooks / f"{path}-pre.d"
+    directory.mkdir(parents=True)
+    here, go_on = machine.paths.root / "hook-is-here", machine.paths.root / "hook-may-go-on"
+    script = directory / "10-wait"
+    script.write_text(f"#!/bin/sh\n>{here}\nwhile [ ! -e {go_on} ]; do sleep 0.01; done\n")
+    script.chmod(0o755)
+    return here, go_on
+
+
+def change_a_group(draft: Draft) -> None:
+    """As another job would do it."""
+    (group,) = draft.snapshot.groups.values()
+    draft.update(replace(group, tags=frozenset({"other"})))
+
+
+async def until_there(path: Path) -> None:
+    async with asyncio.timeout(10):
+        while not path.exists():
+            await asyncio.sleep(0.005)
+
+
+def test_a_change_by_another_job_runs_no_hook_of_this_one(cluster: SmallCluster) -> None:
+    """Its opcode may change the configuration, but did not: the pool has its size already."""
+    written = put_hook(cluster.master_machine, "config-update", "post")
+    here, go_on = put_slow_hook(cluster.master_machine, "cluster-modify")
+
+    async def act(client: Client) -> None:
+        number = await client.submit(SAME_POOL)
+        await until_there(here)
+        await client.master.store.commit(change_a_group)
+        go_on.touch()
+        assert await client.wait(number) == "success", await client.result(number)
+
+    live(cluster, act)
+    assert not written.exists()
+
+
+def test_hooks_after_a_rename_have_the_old_name_of_the_cluster(
+    cluster: SmallCluster, samples: Path
+) -> None:
+    with cluster.paths.etc_hosts.open("a") as hosts:
+        hosts.write("127.9.9.251 cluster2.example.com\n")
+    written = put_hook(cluster.machines[node_name(2)], "cluster-rename", "post")
+    rename = {"OP_ID": "OP_CLUSTER_RENAME", "name": "cluster2.example.com", "reason": []}
+
+    async def act(client: Client) -> None:
+        number = await client.submit(rename)
+        assert await client.wait(number) == "success", await client.result(number)
+
+    live(cluster, act)
+    assert variables(written) == recorded(samples, "cluster-rename", "post")

@@ -81,6 +81,11 @@ class Draft:
         """The configuration with the changes so far."""
         return self._current()[0]
 
+    @property
+    def differs(self) -> bool:
+        """Whether anything was changed so far."""
+        return bool(self._touched) or self._cluster is not self._base.cluster
+
     def add(self, thing: T) -> T:
         """The object is in the configuration, with serial number 1 and both times now."""
         kind = KINDS[type(thing)]

@@ -101,6 +101,10 @@ class Services(Protocol):
     def is_degraded(self) -> bool:
         """Changes of the configuration are not on a majority of the master candidates."""
 
+    @property
+    def has_committed(self) -> bool:
+        """This opcode itself has changed the configuration."""
+
     def snapshot(self) -> Snapshot:
         """The newest durable configuration."""
 
@@ -119,16 +123,16 @@ class Services(Protocol):
     def wait(self, seconds: float) -> None:
         """Let time pass; JobCanceled when the job is to be killed."""
 
-    def distribute(self, *, anew: bool = False) -> None:
-        """Returns when ssconf has been sent to all nodes that can be reached.
-
-        `anew`: even if it has not changed since it was last sent.
     def flush(self) -> None:
         """Returns when `config.data`, its copies and ssconf are as new as `snapshot`.
 
         Nodes that can't be reached have older ones; that is logged.
         """
 
+    def distribute(self, *, anew: bool = False) -> None:
+        """Returns when ssconf has been sent to all nodes that can be reached.
+
+        `anew`: even if it has not changed since it was last sent.
         """
 
     def query(self, what: str, fields: Sequence[str], qfilter: Json) -> dict[str, Json]:
@@ -179,7 +183,7 @@ class LogicalUnit(Generic[O, Plan]):
 
     opcode: ClassVar[type[Opcode]]
     config_hook: bool = False
-    """Whether the config-update hook runs when the configuration was changed."""
+    """Whether the config-update hook runs when this opcode has changed the configuration."""
 
     def __init__(self, op: O, services: Services) -> None:
         self.op = op

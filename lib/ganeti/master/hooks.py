@@ -6,7 +6,6 @@ Source: facts/hooks.json. Pre scripts may refuse the operation; post scripts are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import HooksAbort, HooksFailure
@@ -25,12 +24,13 @@ HookOutcomes = dict[str, Outcome[list[HookResult]]]
 """Per node uuid."""
 
 
-@dataclass(frozen=True, slots=True)
 class Hooks:
-    """The hooks of one opcode."""
+    """The hooks of one opcode. To all of them the cluster has the name that it has now."""
 
-    op: Opcode
-    services: Services
+    def __init__(self, op: Opcode, services: Services) -> None:
+        self.op = op
+        self.services = services
+        self._cluster_name = services.snapshot().cluster.cluster_name
 
     def before(self, config: Snapshot, env: HookEnv) -> None:
         """Run the pre scripts; HooksAbort when one refuses."""
@@ -57,10 +57,13 @@ class Hooks:
         return outcomes
 
     def config_updated(self, config: Snapshot, before: HookEnv | None) -> None:
-        """The hook after a change of the configuration, on the master only.
+        """The hook after a change of the configuration by this opcode, on the master only.
 
-        It has the variables of the opcode's own pre hooks, `before`; some opcodes have none.
+        Other jobs may have changed it meanwhile: that is theirs to tell. It has the variables of
+        the opcode's own pre hooks, `before`; some opcodes have none.
         """
+        if not self.services.has_committed:
+            return
         object_type = before.object_type if before is not None else ""
         variables = self._common(config, "config-update", object_type, HooksPhase.POST)
         if before is not None:
@@ -91,7 +94,7 @@ class Hooks:
             "GANETI_DATA_DIR": str(self.services.paths.virtual(self.services.paths.data)),
             "GANETI_HOOKS_PHASE": str(phase),
             "GANETI_HOOKS_PATH": path,
-            "GANETI_CLUSTER": config.cluster.cluster_name,
+            "GANETI_CLUSTER": self._cluster_name,
             "GANETI_MASTER": config.master().name,
         }
         if object_type:

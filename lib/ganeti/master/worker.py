@@ -113,6 +113,7 @@ class OpServices:
     rpc: WorkerCalls = field(init=False)
     undo: OpUndo = field(init=False)
     told_degraded: bool = False
+    has_committed: bool = False
 
     def __post_init__(self) -> None:
         self.rpc = WorkerCalls(self.loop_side, self.kill)
@@ -135,11 +136,19 @@ class OpServices:
 
     def commit(self, transaction: Callable[[Draft], T]) -> T:
         self.kill.check()
-        result = self.wait_for(self.loop_side.store.commit(transaction))
+        result = self.wait_for(self.loop_side.store.commit(self._noted(transaction)))
         if self.is_degraded and not self.told_degraded:
             self.told_degraded = True
             self.feedback(f"{WARNING}{DEGRADED}")
         return result
+
+    def _noted(self, transaction: Callable[[Draft], T]) -> Callable[[Draft], T]:
+        def run(draft: Draft) -> T:
+            result = transaction(draft)
+            self.has_committed |= draft.differs
+            return result
+
+        return run
 
     @property
     def is_degraded(self) -> bool:
@@ -160,6 +169,9 @@ class OpServices:
             self.kill.check()
             time.sleep(min(left, SLICE_S))
 
+    def flush(self) -> None:
+        self.wait_for(self.loop_side.store.flush())
+
     def distribute(self, *, anew: bool = False) -> None:
         self.wait_for(distribute(self.loop_side.store, anew=anew))
 
@@ -170,9 +182,6 @@ class OpServices:
         return self.loop_side.queries.query_fields(what, fields)
 
     def cluster_info(self) -> dict[str, Json]:
-    def flush(self) -> None:
-        self.wait_for(self.loop_side.store.flush())
-
         return self.loop_side.queries.cluster_info()
 
     def config_values(self, fields: Sequence[str]) -> list[Json]:
