@@ -100,6 +100,11 @@ class Paths:
         return self.conf / "hooks"
 
     @property
+    @property
+    def ext_log(self) -> Path:
+        """Logs of the scripts of external storage."""
+        return self.log / "extstorage"
+
     def os_search(self) -> list[Path]:
         return [self.below(place) for place in OS_SEARCH]
 

@@ -8,6 +8,7 @@ from ganeti.rpc import calls  # noqa: F401
 from ganeti.rpc.base import CALLS, SERVED
 
 OURS = {
+    "blockdev_verify",
     "journal_job_files",
     "journal_append",
     "journal_state",
@@ -20,7 +21,7 @@ OURS = {
 # May only become shorter.
 UNSERVED = set(
     """
-    blockdev_addchildren blockdev_removechildren blockdev_snapshot drbd_attach_net
+    blockdev_addchildren blockdev_removechildren drbd_attach_net
     drbd_disconnect_net drbd_helper drbd_needs_activation drbd_wait_sync export_info
     export_list export_remove export_start finalize_export impexp_abort
     impexp_cleanup impexp_status import_start instance_metadata_modify lv_list

@@ -119,8 +119,14 @@ class NodeContext:
     @property
     def storage_host(self) -> StorageHost:
         from ganeti.storage.base import StorageHost
+        from ganeti.node import ext_task
 
-        return StorageHost(paths=self.paths, run=self.run)
+        return StorageHost(
+            paths=self.paths,
+            run=self.run,
+            execute=lambda one: ext_task.execute(self, one),
+            now=self.clock.now,
+        )
 
     def ssconf(self, key: str) -> str:
         """The value of an ssconf file without its last newline; "" when there is none."""

@@ -102,12 +102,24 @@ def guest_disks(node: NodeContext, instance: FilledInstance) -> list[GuestDisk]:
         link = link_of(node, instance.name, index)
         if attached.path is not None:
             make_link(node, instance.name, index, attached.path)
-        uri = attached.uri(instance.hypervisor)
-        made.append(GuestDisk(disk, link, uri if _wants_uri(disk) else None))
+        uri = attached.uri(instance.hypervisor) if _wants_uri(disk) else None
+        if uri is None and (attached.path is None or _wants_uri(disk)):
+            raise BlockDeviceError(_unreachable(node, disk, instance.hypervisor))
+        made.append(GuestDisk(disk, link, uri))
     return made
 
 
 def _wants_uri(disk: Disk) -> bool:
+def _unreachable(node: NodeContext, disk: Disk, hypervisor: str) -> str:
+    what = node.storage(disk.dev_type).describe(disk)
+    if _wants_uri(disk):
+        return (
+            f"{what}: access is userspace, and there is no address for hypervisor {hypervisor};"
+            " access=kernelspace uses the device"
+        )
+    return f"{what}: has no path on this node; access=userspace uses its address"
+
+
     return (disk.params or {}).get("access") == "userspace"
 
 
@@ -325,6 +337,20 @@ def blockdev_setinfo(node: NodeContext, disk: Disk, info: str) -> None:
 
 @serves(calls.blockdev_convert)
 def blockdev_convert(node: NodeContext, bdev_src: Disk, bdev_dest: Disk) -> None:
+@serves(calls.blockdev_verify)
+def blockdev_verify(node: NodeContext, disk: Disk) -> None:
+    node.storage(disk.dev_type).verify(disk)
+
+
+@serves(calls.blockdev_snapshot)
+def blockdev_snapshot(
+    node: NodeContext, cf_bdev: Disk, snap_name: str | None, snap_size: int | None
+) -> calls.LogicalId:
+    made = node.storage(cf_bdev.dev_type).snapshot(cf_bdev, snap_name, snap_size)
+    log.info("%s: made the snapshot %s", node.storage(cf_bdev.dev_type).describe(cf_bdev), made)
+    return made
+
+
     source, target = device_path(node, bdev_src), device_path(node, bdev_dest)
     _copy(node, source, target, f"disk {bdev_dest.uuid}")
 

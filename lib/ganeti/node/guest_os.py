@@ -17,6 +17,7 @@ from ganeti.os_defs import environment, find, run
 from ganeti.os_defs.environment import ScriptDisk
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
+from ganeti.utils import script_log
 
 PACKAGE_MODE = 0o600
 
@@ -75,7 +76,7 @@ def os_export(node: NodeContext, instance: FilledInstance, override_env: calls.P
         definition, instance, script_disks(node, instance), 0
     )
     variables |= {name: str(value) for name, value in override_env.items()}
-    stamp = time.strftime(run.STAMP, time.localtime(node.clock.now()))
+    stamp = time.strftime(script_log.STAMP, time.localtime(node.clock.now()))
     place = node.paths.run / f"os-{definition.name}-{instance.name}-{stamp}.tgz"
     place.parent.mkdir(parents=True, exist_ok=True)
     try:

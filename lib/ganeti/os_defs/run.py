@@ -6,8 +6,6 @@ below LOG/os, and its last lines into the error when it fails.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +16,17 @@ from ganeti.os_defs import environment, find
 from ganeti.os_defs.environment import ScriptDisk
 from ganeti.os_defs.find import OsDefinition
 from ganeti.serializer import Json
+from ganeti.utils import script_log
+from ganeti.utils.script_log import last_lines as last_lines  # its users import it from here
 
 if TYPE_CHECKING:
     from ganeti.model.filled import FilledInstance
     from ganeti.paths import Paths
     from ganeti.utils.process import Runner
 
-LOG_LINES: Final = 20
-TAIL_BYTES: Final = 64 * 1024
 CREATE_TIMEOUT_S: Final = 24 * 3600.0  # as long as the call that waits for it
 RENAME_TIMEOUT_S: Final = 3600.0
 VERIFY_TIMEOUT_S: Final = 240.0
-STAMP: Final = "%Y-%m-%d_%H_%M_%S"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,20 +80,8 @@ def run_directly(run: Runner, script: Script) -> Ending:
 
 def log_name(kind: str, os_name: str, instance: str, now: float, component: str = "") -> str:
     """`<kind>-<os>-<instance>[-<component>]-<time>.log`, local time."""
-    stamp = time.strftime(STAMP, time.localtime(now))
-    parts = [kind, os_name, instance, *([component] if component else []), stamp]
-    return "-".join(parts).replace("/", "_") + ".log"
-
-
-def last_lines(path: Path, count: int = LOG_LINES) -> str:
-    """The end of a log; "" when it can't be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return "\n".join(text.splitlines()[-count:])
+    parts = [kind, os_name, instance, *([component] if component else [])]
+    return script_log.log_name(parts, now)
 
 
 def _run_logged(host: ScriptHost, definition: OsDefinition, name: str, script: Script) -> None:
@@ -218,7 +203,7 @@ def validate(
     if not result.ok:
         raise OpPrereqError(
             f"OS {definition.name} refuses these parameters: verify script {result.reason}:"
-            f" {result.last_lines(LOG_LINES).strip() or 'it gave no reason'}",
+            f" {result.last_lines(script_log.LOG_LINES).strip() or 'it gave no reason'}",
             Code.INVAL,
         )
     return True

@@ -302,6 +302,11 @@ def blockdev_setinfo(disk: Disk, info: str) -> None:
     """Set the text (LV tag) of a device."""
 
 
+@call(timeout_s=NORMAL)
+def blockdev_verify(disk: Disk) -> None:
+    """Fails when the disk's own parameters are wrong here (ours, not in facts/node-rpc.json)."""
+
+
 # Transfers.
 
 

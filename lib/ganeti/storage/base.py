@@ -8,8 +8,9 @@ of `create`, which never takes over something that exists.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -57,12 +58,34 @@ class Attached:
 
 
 @dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongRun:
+    """A program that changes a device and may take long. `name`: only one at a time may have it.
+
+    What the program says goes to `log`. It gets `environment` on top of that of the daemon.
+    """
+
+    name: str
+    disk: str  # uuid
+    argv: tuple[str, ...]
+    cwd: str
+    environment: Mapping[str, str]
+    log: Path
+    timeout_s: float
+
+
 class StorageHost:
-    """What a driver may touch of its node: file locations and the way to run programs."""
+    """What a driver may touch of its node: file locations and the way to run programs.
+
+    `execute` runs what may take long and says why it did not go well ("": it did); None: such
+    programs run like others. `now` is the clock, for names of log files.
+    """
 
     paths: Paths
     run: Runner
 
+    execute: Callable[[LongRun], str] | None = None
+    now: Callable[[], float] = time.time
 
 class BlockDevice(ABC):
     """Driver of one kind of device on one node.
@@ -142,3 +165,12 @@ def worst(statuses: Sequence[BlockDeviceStatus]) -> BlockDeviceStatus:
         is_degraded=any(s.is_degraded for s in statuses),
         ldisk_status=max(s.ldisk_status for s in statuses),
     )
+    def verify(self, disk: Disk) -> None:  # noqa: B027
+        """The disk's own parameters are such that it can be made on this node."""
+
+    def snapshot(
+        self, disk: Disk, name: str | None = None, size_mib: int | None = None
+    ) -> tuple[Json, ...]:
+        """The logical id of a new device that holds what `disk` holds now."""
+        raise BlockDeviceError(f"{self.describe(disk)}: devices of this kind have no snapshots")
+

@@ -7,6 +7,7 @@ one is found too, with its reason, so that an administrator can be told.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ from ganeti.model.report import ExtStorageReport
 REQUIRED: Final = ("create", "remove", "grow", "attach", "detach", "setinfo", "verify")
 OPTIONAL: Final = ("snapshot", "open", "close")
 PARAMETERS_FILE: Final = "parameters.list"
+NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
+"""What a provider may be called (facts/constants.json, EXT_PLUGIN_MASK)."""
 
 
 class BrokenProvider(Exception):
@@ -45,6 +48,13 @@ def load_parameters(directory: Path) -> tuple[tuple[str, str], ...]:
         raise BrokenProvider(f"file {PARAMETERS_FILE} is missing") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BrokenProvider(f"file {PARAMETERS_FILE} can't be read: {error}") from error
+
+
+def find_directory(search: Sequence[Path], name: str) -> Path | None:
+    """The provider of this name that counts; None when no place has it, as for a bad name."""
+    if NAME.fullmatch(name) is None:
+        return None
+    return next((place / name for place in search if (place / name).is_dir()), None)
 
 
 def _check_script(path: Path) -> None:

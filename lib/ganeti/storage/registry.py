@@ -12,6 +12,8 @@ from ganeti.types import DiskTemplate
 DRIVERS: Final[dict[DiskTemplate, str]] = {
     DiskTemplate.FILE: "ganeti.storage.file:FileDevice",
     DiskTemplate.SHARED_FILE: "ganeti.storage.file:SharedFileDevice",
+    DiskTemplate.BLOCKDEV: "ganeti.storage.blockdev:AdoptedDevice",
+    DiskTemplate.EXT: "ganeti.storage.ext:ExtDevice",
 }
 """module:class of each driver; loaded at first use."""
 
