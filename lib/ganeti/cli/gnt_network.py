@@ -15,7 +15,11 @@ from ganeti.types import NicMode, QueryResource, TagKind
 
 PROGRAM = Program("gnt-network")
 
-NETWORK = options.value("--network", dest="network", help="IPv4 addresses, as CIDR: 192.0.2.0/24")
+NETWORK = options.value(
+    "--network",
+    dest="network",
+    help="IPv4 addresses, as CIDR: 192.0.2.0/24; without it the network has none",
+)
 GATEWAY = options.value("--gateway", dest="gateway", help="IPv4 address of the router")
 NETWORK6 = options.value("--network6", dest="network6", help="IPv6 addresses, as CIDR")
 GATEWAY6 = options.value("--gateway6", dest="gateway6", help="IPv6 address of the router")
@@ -89,12 +93,9 @@ def show_info(run: Run) -> None:
 )
 def add(run: Run) -> None:
     """Add a network; then connect it to node groups."""
-    from ganeti.errors import Code, OpPrereqError
     from ganeti.opcodes.network import OpNetworkAdd
 
     wanted = run.options
-    if wanted.network is None:
-        raise OpPrereqError("the option --network is missing", Code.INVAL)
     run.submit(
         OpNetworkAdd(
             network_name=run.names[0],

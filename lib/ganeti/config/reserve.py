@@ -16,6 +16,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final, Protocol
 
+from ganeti.config import pool6
 from ganeti.config.index import nic_scope
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
@@ -216,10 +217,9 @@ class Reservations:
         externally passes. AddressPoolError when it is not in the network.
         """
         network = config.networks.get(network.uuid, network)
-        state = self._state(network, ip)
-        if state == USED:
+        if self._state(config, network, ip) == USED:
             raise ReservationError(f"IP address {ip} of network {network.name} is already in use")
-        if check and external(network)[position(network, ip)] == USED:
+        if check and _is_external(network, ip):
             raise ReservationError(
                 f"IP address {ip} of network {network.name} is reserved externally"
             )
@@ -234,18 +234,29 @@ class Reservations:
             self._addresses[network.uuid, ip] = (owner, False)
 
     def generate_ip(self, config: Snapshot, owner: str, network: Network) -> str:
-        """The first free address of the network; AddressPoolError when it is full."""
+        """The first free address of the network, of IPv6 when that is all it has.
+
+        AddressPoolError when it is full.
+        """
         network = config.networks.get(network.uuid, network)
-        for ip in free_addresses(network):
+        for ip in self._free(config, network):
             mine = (owner, True)
             if self._addresses.setdefault((network.uuid, ip), mine) is mine:
                 return ip
         raise AddressPoolError(f"network {network.name} has no free IP address")
 
-    def _state(self, network: Network, ip: str) -> str:
+    def _free(self, config: Snapshot, network: Network) -> Iterator[str]:
+        if network.network is not None:
+            return free_addresses(network)
+        return pool6.free_addresses(network, lambda ip: pool6.is_used(config, network, ip))
+
+    def _state(self, config: Snapshot, network: Network, ip: str) -> str:
         held = self._addresses.get((network.uuid, ip))
         if held is not None:
             return USED if held[1] else FREE
+        if not _is_mapped(network, ip):
+            pool6.check_member(network, ip)
+            return USED if pool6.is_used(config, network, ip) else FREE
         return internal(network)[position(network, ip)]
 
     def commit_addresses(self, draft: Draft, owner: str) -> None:
@@ -261,8 +272,11 @@ class Reservations:
             network = draft.snapshot.networks.get(uuid)
             if network is None:
                 raise ConfigurationError(f"network {uuid} does not exist any more")
+            mapped = {ip: take for ip, take in changes.items() if _is_mapped(network, ip)}
+            if not mapped:
+                continue
             bits = list(internal(network))
-            for ip, take in changes.items():
+            for ip, take in mapped.items():
                 bits[position(network, ip)] = USED if take else FREE
             draft.update(replace(network, reservations="".join(bits)))
 
@@ -297,11 +311,24 @@ def return_port(draft: Draft, port: int) -> Cluster:
     )
 
 
-# The address pool of a network: a text of 0 and 1 per address, index 0 the network address.
+# The pool of a network's IPv4 addresses: a character 0 or 1 each, index 0 the network address.
+
+
+def _is_mapped(network: Network, ip: str) -> bool:
+    """Whether the pool is where it stands who has the address."""
+    return network.network is not None and not pool6.is_ipv6(ip)
+
+
+def _is_external(network: Network, ip: str) -> bool:
+    if _is_mapped(network, ip):
+        return external(network)[position(network, ip)] == USED
+    return ip in pool6.blocked(network)
 
 
 def position(network: Network, ip: str) -> int:
     """Index of the address; AddressPoolError when it is not in the network."""
+    if network.network is None:
+        raise AddressPoolError(f"network {network.name} has no IPv4 addresses")
     try:
         base = ipaddress.IPv4Network(network.network)
         address = ipaddress.IPv4Address(ip)
@@ -323,11 +350,13 @@ def external(network: Network) -> str:
 
 
 def pool_size(network: Network) -> int:
-    return ipaddress.IPv4Network(network.network).num_addresses
+    return 0 if network.network is None else ipaddress.IPv4Network(network.network).num_addresses
 
 
 def free_addresses(network: Network) -> Iterator[str]:
     """In order; found by search in the texts, so that a full /16 costs little."""
+    if network.network is None:
+        return
     base = int(ipaddress.IPv4Network(network.network).network_address)
     used, blocked = internal(network), external(network)
     index = used.find(FREE)

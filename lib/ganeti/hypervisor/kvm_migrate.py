@@ -18,6 +18,7 @@ from ganeti.hypervisor.kvm_qmp import CONTINUE, CPUS, Command, threads_of
 from ganeti.hypervisor.kvm_runtime import Runtime
 from ganeti.model.report import MigrationStatus
 from ganeti.serializer import Json
+from ganeti.storage import guest_state
 from ganeti.types import NicMode
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ganeti.hypervisor.kvm_files import KvmFiles
     from ganeti.hypervisor.kvm_qmp import QmpPort
     from ganeti.model.filled import FilledInstance
+    from ganeti.model.nic import Nic
 
 DEFAULT_PORT: Final = 8102
 POSTCOPY: Final = "postcopy-ram"
@@ -98,6 +100,17 @@ def status_of(answer: Json) -> MigrationStatus:
         case {"status": str(status)}:
             return MigrationStatus(status=status)
     raise HypervisorError("QEMU does not say that a migration was begun")
+
+
+def _nics_here(instance: FilledInstance, runtime: Runtime) -> tuple[Nic, ...]:
+    """An interface in a network may have another link on the nodes of another group."""
+    given = {nic.uuid: nic for nic in instance.nics if nic.network is not None}
+    return tuple(
+        replace(nic, nicparams=given[nic.uuid].nicparams)
+        if nic.uuid in given and given[nic.uuid].network == nic.network
+        else nic
+        for nic in runtime.nics
+    )
 
 
 class KvmMigration:
@@ -180,7 +193,7 @@ class KvmMigration:
                 argv[place + 1] = listening_here(word, following, runtime.hvparams)
             elif word in own:
                 argv[place + 1] = own[word]
-        return replace(runtime, argv=tuple(argv), disks=moved)
+        return replace(runtime, argv=tuple(argv), disks=moved, nics=_nics_here(instance, runtime))
 
     def migrate(self, cluster_name: str, instance: FilledInstance, target: str, live: bool) -> None:
         if not self.is_alive(instance.name):
@@ -217,9 +230,20 @@ class KvmMigration:
             if nic.nicparams.get("mode") == NicMode.ROUTED:
                 kvm_tap.connect(self.host, instance.name, instance.tags, nic, index, interface)
 
+    def _drop_state(self, name: str) -> None:
+        """What the guest has taken along is not left here, to be used again after years."""
+        try:
+            place = self._state_place(kvm_runtime.load(self.files(name).runtime, name))
+        except HypervisorError:
+            return  # an earlier call has cleaned up
+        if guest_state.is_on_node(self.host.paths, place):
+            kvm_tpm.end(self.host.proc, self.files(name))
+            guest_state.remove(place)
+
     def finalize_source(self, instance: FilledInstance, success: bool, live: bool) -> None:
         if success:
             self.kill(instance)
+            self._drop_state(instance.name)
             self.cleanup(instance.name)
         elif self.is_alive(instance.name):
             cancel = Command("migrate_cancel", optional=True)

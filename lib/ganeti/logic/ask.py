@@ -68,6 +68,19 @@ def network(config: Snapshot, name: str) -> Network:
 # States of nodes.
 
 
+def connection(config: Snapshot, one: Network, target: Node) -> dict[str, Json]:
+    """Mode, link and VLAN that interfaces in the network have on the node; INVAL."""
+    group = config.group_of(target)
+    given = group.networks.get(one.uuid)
+    if given is None:
+        raise OpPrereqError(
+            f"network {one.name} is not connected to node group {group.name} of node {target.name}",
+            Code.INVAL,
+            hint="gnt-network connect connects it",
+        )
+    return dict(given)
+
+
 def online(one: Node) -> None:
     if one.offline:
         raise OpPrereqError(

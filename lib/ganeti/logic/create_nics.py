@@ -5,16 +5,16 @@ Rules: facts/master.md D1, steps 9, 13 and 16.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ganeti.config import pool6
 from ganeti.config.reserve import Reservations
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import AddressPoolError, Code, OpPrereqError, ReservationError
-from ganeti.logic import ask
+from ganeti.logic import ask, network_pool
 from ganeti.logic.base import INFO, Services
 from ganeti.model.base import EMPTY, empty_map
 from ganeti.model.cluster import Cluster
@@ -139,10 +139,15 @@ def read_ip(
     if ip.lower() == POOL:
         if network is None:
             raise OpPrereqError(f"{what}: address {POOL} needs a network", Code.INVAL)
+        if network.network is None and network.network6 is None:
+            raise OpPrereqError(
+                f"{what}: network {network.name} has no subnet, and so no pool of addresses",
+                Code.INVAL,
+            )
         return POOL
     if not net.is_address(ip):
         raise OpPrereqError(f"{what}: {ip!r} is not an IP address", Code.INVAL)
-    return ip
+    return pool6.canonical(ip)
 
 
 def read_mac(config: Snapshot, what: str, given: Mapping[str, str | None]) -> str | None:
@@ -259,14 +264,7 @@ def _with_address(
             _reserve_outside(services, config, nic)
         return nic, ""
     network = config.networks[nic.network]
-    given = config.group_of(primary).networks.get(network.uuid)
-    if given is None:
-        raise OpPrereqError(
-            f"network {network.name} is not connected to the node group of {primary.name}",
-            Code.INVAL,
-            hint="gnt-network connect connects it",
-        )
-    nic = replace(nic, nicparams=dict(given))
+    nic = replace(nic, nicparams=ask.connection(config, network, primary))
     if request.from_pool:
         try:
             ip = services.reservations.generate_ip(config, services.owner, network)
@@ -294,10 +292,9 @@ def _reserve_outside(services: Services, config: Snapshot, nic: Nic) -> None:
 
 
 def _refuse_address_of_network(config: Snapshot, primary: Node, ip: str) -> None:
-    address = ipaddress.ip_address(ip)
     for uuid in config.group_of(primary).networks:
         network = config.networks.get(uuid)
-        if network is not None and address in ipaddress.ip_network(network.network):
+        if network is not None and network_pool.contains(network, ip):
             raise OpPrereqError(
                 f"address {ip} lies in network {network.name}",
                 Code.STATE,

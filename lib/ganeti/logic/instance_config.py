@@ -8,12 +8,15 @@ from dataclasses import replace
 
 from ganeti.config.index import nic_scope
 from ganeti.config.reserve import FREE, internal, position, return_port, take_port
+from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import AddressPoolError
+from ganeti.logic import ask
 from ganeti.logic.base import Services
 from ganeti.model.disk import Disk
 from ganeti.model.instance import Instance
 from ganeti.model.nic import Nic
+from ganeti.model.node import Node
 from ganeti.storage.layout import TRAITS
 from ganeti.types import AdminState, AdminStateSource, DiskTemplate
 
@@ -87,6 +90,21 @@ def renamed_directory(directory: str, new_name: str) -> str:
     return posixpath.join(posixpath.dirname(directory), new_name)
 
 
+def nics_on(config: Snapshot, instance: Instance, target: Node) -> tuple[Nic, ...]:
+    """The interfaces as they are on a node that may be of another group; INVAL.
+
+    Those in networks take what the other group's connections give them.
+    """
+    if config.nodes[instance.primary_node].group == target.group:
+        return instance.nics
+    return tuple(
+        replace(nic, nicparams=ask.connection(config, config.networks[nic.network], target))
+        if nic.network is not None
+        else nic
+        for nic in instance.nics
+    )
+
+
 def switch_primary(services: Services, instance: Instance, primary: str) -> Instance:
     """The instance is recorded on another node (by uuid), and so are its disks.
 
@@ -98,7 +116,14 @@ def switch_primary(services: Services, instance: Instance, primary: str) -> Inst
         for disk in draft.snapshot.disks_of(made):
             if disk.nodes and not TRAITS[disk.dev_type].mirrored:
                 draft.update(replace(disk, nodes=(primary,)))
-        return draft.update(replace(made, primary_node=primary))
+        group = draft.snapshot.group_of(draft.snapshot.nodes[primary])
+        nics = tuple(
+            replace(nic, nicparams=dict(group.networks[nic.network]))
+            if made.primary_node != primary and nic.network and nic.network in group.networks
+            else nic
+            for nic in made.nics
+        )
+        return draft.update(replace(made, primary_node=primary, nics=nics))
 
     return services.commit(change)
 

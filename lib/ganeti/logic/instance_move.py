@@ -9,7 +9,7 @@ from __future__ import annotations
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
-from ganeti.logic import ask, instance_state, relocation
+from ganeti.logic import ask, instance_config, instance_state, relocation
 from ganeti.logic.base import INFO, Held, LockRequest, LogicalUnit
 from ganeti.logic.instance_policy import check_target
 from ganeti.logic.registry import implements
@@ -53,7 +53,8 @@ class InstanceMove(LogicalUnit[OpInstanceMove, Way]):
             self.feedback(
                 f"{INFO}Not checking memory on the secondary node as instance will not be started"
             )
-        instance_state.bridges(self.services, config, target, instance.nics)
+        nics = instance_config.nics_on(config, instance, target)
+        instance_state.bridges(self.services, config, target, nics)
         tool = self.op.compress
         if tool != NO_COMPRESSION and tool not in config.cluster.compression_tools:
             raise OpPrereqError(f"compression tool {tool!r} is not allowed", Code.INVAL)

@@ -138,6 +138,7 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyPlan]):
             instance_state.not_running(
                 self.services, config, instance, "recording another primary node"
             )
+            instance_config.nics_on(config, instance, node)
         return node
 
     def _can_plug(self, config: Snapshot, instance: Instance) -> bool:

@@ -13,7 +13,7 @@ There are no undo steps: after a crash of the master only asking tells where the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import OpExecError
@@ -92,11 +92,12 @@ def migrate(services: Services, todo: Migration) -> None:
 
 def _sides(config: Snapshot, way: Way) -> Sides:
     own = config.disks_of(way.instance)
+    there = replace(way.instance, nics=instance_config.nics_on(config, way.instance, way.target))
     return Sides(
         way.source,
         way.target,
         ask.filled(config, way.instance, target=way.source.uuid),
-        ask.filled(config, way.instance, target=way.target.uuid),
+        ask.filled(config, there, target=way.target.uuid),
         [disks.as_on(config, way.source, disk) for disk in own],
         [disks.as_on(config, way.target, disk) for disk in own],
     )

@@ -40,8 +40,6 @@ class NetworkAdd(LogicalUnit[OpNetworkAdd, Network]):
     config_hook = True
 
     def arguments(self) -> None:
-        if not self.op.network:
-            raise OpPrereqError("the network's IPv4 addresses are missing", Code.INVAL)
         for tag in self.op.tags:
             check_tag(tag)
         self._uuid = self.services.reservations.unique_id(
@@ -55,11 +53,7 @@ class NetworkAdd(LogicalUnit[OpNetworkAdd, Network]):
     def check(self, config: Snapshot) -> Network:
         op = self.op
         refuse_taken_name(config, op.network_name)
-        try:
-            pool.check_subnet(op.network)
-        except AddressPoolError as error:
-            raise OpExecError(str(error)) from error
-        return Network(
+        wanted = Network(
             uuid=self._uuid,
             name=op.network_name,
             network=op.network,
@@ -69,6 +63,11 @@ class NetworkAdd(LogicalUnit[OpNetworkAdd, Network]):
             mac_prefix=pool.read_mac_prefix(op.mac_prefix) if op.mac_prefix else None,
             tags=tuple(dict.fromkeys(op.tags)),
         )
+        try:
+            pool.check_subnets(wanted)
+        except AddressPoolError as error:
+            raise OpExecError(str(error)) from error
+        return wanted
 
     def hooks(self, config: Snapshot, plan: Network) -> HookEnv:
         master = [config.cluster.master_node]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from ganeti.config import pool6
 from ganeti.config.reserve import FREE, USED, external, internal, position
 from ganeti.errors import AddressPoolError, Code, OpPrereqError
 from ganeti.model.network import Network
@@ -32,9 +33,20 @@ def check_subnet(text: str) -> None:
         )
 
 
+def check_subnets(network: Network) -> None:
+    """AddressPoolError unless both subnets are such, and the gateways lie in them."""
+    pool6.check_gateway(network.network6, network.gateway6)
+    if network.network is not None:
+        check_subnet(network.network)
+    elif network.gateway is not None:
+        raise AddressPoolError(f"gateway {network.gateway} needs an IPv4 subnet")
+
+
 def with_pool(network: Network) -> Network:
     """The network with nothing used; its first, last and gateway address are reserved."""
-    check_subnet(network.network)
+    check_subnets(network)
+    if network.network is None:
+        return network
     subnet = ipaddress.IPv4Network(network.network)
     nothing = FREE * subnet.num_addresses
     made = replace(network, reservations=nothing, ext_reservations=nothing)
@@ -44,21 +56,32 @@ def with_pool(network: Network) -> Network:
 
 
 def contains(network: Network, ip: str | None) -> bool:
-    """Whether it is one of the network's IPv4 addresses."""
+    """Whether it is one of the network's addresses."""
     try:
-        return ip is not None and position(network, ip) >= 0
+        return ip is not None and (pool6.contains(network, ip) or position(network, ip) >= 0)
     except AddressPoolError:
         return False
 
 
 def is_reserved(network: Network, ip: str) -> bool:
-    """Whether the address is taken, by an instance or by hand."""
+    """Whether the address is taken, by an instance (that is known of IPv4 only) or by hand."""
+    if pool6.is_ipv6(ip):
+        return pool6.canonical(ip) in pool6.blocked(network)
     index = position(network, ip)
     return USED in (internal(network)[index], external(network)[index])
 
 
-def reserve(network: Network, ip: str) -> Network:
-    """The address is reserved by hand; AddressPoolError when it is taken already."""
+def nobody(_: str) -> bool:
+    return False
+
+
+def reserve(network: Network, ip: str, is_taken: Callable[[str], bool] = nobody) -> Network:
+    """The address is reserved by hand; AddressPoolError when it is taken already.
+
+    `is_taken`: whether an instance has an IPv6 address.
+    """
+    if pool6.is_ipv6(ip):
+        return pool6.reserve(network, ip, is_taken)
     if is_reserved(network, ip):
         raise AddressPoolError(f"IP address {ip} of network {network.name} is taken already")
     return _marked(network, ip, USED)
@@ -66,6 +89,8 @@ def reserve(network: Network, ip: str) -> Network:
 
 def release(network: Network, ip: str) -> Network:
     """The address is no longer reserved by hand; AddressPoolError when it is not."""
+    if pool6.is_ipv6(ip):
+        return pool6.release(network, ip)
     if external(network)[position(network, ip)] != USED:
         raise AddressPoolError(f"IP address {ip} of network {network.name} is not reserved by hand")
     return _marked(network, ip, FREE)

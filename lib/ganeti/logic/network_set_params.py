@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ganeti.config import pool6
 from ganeti.config.reserve import USED, internal, position
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
@@ -55,13 +56,35 @@ class NetworkSetParams(LogicalUnit[OpNetworkSetParams, Network]):
         prefix = op.mac_prefix
         if prefix and prefix != NONE:
             prefix = pool.read_mac_prefix(prefix)
-        return replace(
+        wanted = replace(
             network,
             gateway=gateway,
             network6=_new(op.network6, network.network6),
             gateway6=_new(op.gateway6, network.gateway6),
             mac_prefix=_new(prefix, network.mac_prefix),
         )
+        if (wanted.network6, wanted.gateway6) != (network.network6, network.gateway6):
+            self._check_ipv6(config, network, wanted)
+        return wanted
+
+    def _check_ipv6(self, config: Snapshot, network: Network, wanted: Network) -> None:
+        """The new IPv6 side is possible, and has what instances use of the old one."""
+        try:
+            pool6.check_gateway(wanted.network6, wanted.gateway6)
+        except AddressPoolError as error:
+            raise OpPrereqError(str(error), Code.INVAL) from error
+        gateway = wanted.gateway6 and pool6.canonical(wanted.gateway6)
+        lost = [
+            f"{name} has {ip}"
+            for name, ip in addresses6(config, network)
+            if not pool6.contains(wanted, ip) or ip == gateway
+        ]
+        if lost:
+            raise OpPrereqError(
+                f"instances use IPv6 addresses of network {network.name}: {'; '.join(lost)}",
+                Code.STATE,
+                hint="change or remove those interfaces first",
+            )
 
     def _check_gateway(self, network: Network, gateway: str) -> None:
         try:
@@ -92,7 +115,13 @@ class NetworkSetParams(LogicalUnit[OpNetworkSetParams, Network]):
             )
             if plan.gateway != stored.gateway:
                 made = self._move_gateway(made, stored.gateway, problems)
-            made = _each(made, self.op.add_reserved_ips or (), pool.reserve, problems)
+            config = draft.snapshot
+
+            def reserve(network: Network, ip: str) -> Network:
+                return pool.reserve(network, ip, lambda ip: pool6.is_used(config, network, ip))
+
+            made = replace(made, ext_reservations6=self._reserved6(stored, plan))
+            made = _each(made, self.op.add_reserved_ips or (), reserve, problems)
             made = _each(made, self.op.remove_reserved_ips or (), self._release, problems)
             draft.update(made)
 
@@ -100,6 +129,10 @@ class NetworkSetParams(LogicalUnit[OpNetworkSetParams, Network]):
         for problem in problems:
             self.warn(problem)
         return None
+
+    def _reserved6(self, stored: Network, plan: Network) -> tuple[str, ...]:
+        """What is reserved by hand and lies in the IPv6 subnet as it will be."""
+        return tuple(ip for ip in stored.ext_reservations6 if pool6.contains(plan, ip))
 
     def _move_gateway(self, network: Network, old: str | None, problems: list[str]) -> Network:
         made = _each(network, [old] if old else (), pool.release, problems)
@@ -112,6 +145,17 @@ class NetworkSetParams(LogicalUnit[OpNetworkSetParams, Network]):
         if ip == network.gateway:
             raise AddressPoolError(f"IP address {ip} is the gateway of network {network.name}")
         return pool.release(network, ip)
+
+
+def addresses6(config: Snapshot, network: Network) -> list[tuple[str, str]]:
+    """(instance, IPv6 address) of the interfaces in a network."""
+    owners = {claim.partition("/")[0] for claim in config.index.by_network.get(network.uuid, ())}
+    return sorted(
+        (config.instances[owner].name, nic.ip)
+        for owner in owners
+        for nic in config.instances[owner].nics
+        if nic.network == network.uuid and nic.ip is not None and pool6.is_ipv6(nic.ip)
+    )
 
 
 def _each(network: Network, ips: Sequence[str], change: Change, problems: list[str]) -> Network:

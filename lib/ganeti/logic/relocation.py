@@ -12,7 +12,7 @@ from ganeti.alloc import protocol
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpExecError, OpPrereqError, StorageError
 from ganeti.locking.names import EXCLUSIVE
-from ganeti.logic import ask, disks, instance_state, placement
+from ganeti.logic import ask, disks, instance_config, instance_state, placement
 from ganeti.logic.base import INFO, LockRequest, Services
 from ganeti.logic.instance_policy import check_target
 from ganeti.model.disk import template_of
@@ -169,7 +169,8 @@ def check_way(
         services.feedback(
             f"{INFO}Not checking memory on the secondary node as instance will not be started"
         )
-    instance_state.bridges(services, config, target, instance.nics)
+    nics = instance_config.nics_on(config, instance, target)
+    instance_state.bridges(services, config, target, nics)
     ask.not_drained(target)
     ask.vm_capable(target)
 

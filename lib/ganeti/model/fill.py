@@ -78,8 +78,13 @@ def filled_nic(
 ) -> Nic:
     """The interface with complete parameters, and its network's object as `netinfo`."""
     network = networks.get(nic.network) if nic.network is not None else None
-    netinfo = None if network is None else encode(network)
+    netinfo = None if network is None else encode(without_pool(network))
     return replace(nic, nicparams=fill_nic(cluster, nic, group), netinfo=netinfo)
+
+
+def without_pool(network: Network) -> Network:
+    """What scripts on nodes are told of; the pool of a /16 has 128 KiB."""
+    return replace(network, reservations=None, ext_reservations=None, ext_reservations6=())
 
 
 def node_disk(

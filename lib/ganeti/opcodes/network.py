@@ -45,9 +45,26 @@ def _network(version: int, family: int, example: str, *, or_none: bool = False) 
     return Check(f"IPv{version} network in CIDR", read)
 
 
-Ipv4Address: TypeAlias = Annotated[str, _address(4, AF_INET, "192.0.2.1")]
 Ipv6Address: TypeAlias = Annotated[str, _address(6, AF_INET6, "2001:db8::1")]
-Ipv4Network: TypeAlias = Annotated[str, _network(4, AF_INET, "192.0.2.0/24")]
+_SUBNET = _network(4, AF_INET, "192.0.2.0/24")
+_HOST = _address(4, AF_INET, "192.0.2.1")
+Ipv4Address: TypeAlias = Annotated[str, _HOST]
+
+
+def _null_or_subnet(value: Json) -> str | None:
+    return None if value is None else str(_SUBNET.read(value))
+
+
+def _any_address(value: Json) -> str:
+    if isinstance(value, str) and (_is_address(AF_INET, value) or _is_address(AF_INET6, value)):
+        return value
+    raise refuse("an IP address like 192.0.2.1 or 2001:db8::1", value)
+
+
+# Wider than their names, which are those of the interface: null is a network without IPv4
+# addresses, and addresses of IPv6 are reserved in the same list.
+Subnet: TypeAlias = Annotated[str | None, Check(_SUBNET.notation, _null_or_subnet)]
+ReservedAddress: TypeAlias = Annotated[str, Check(_HOST.notation, _any_address)]
 Ipv6Network: TypeAlias = Annotated[str, _network(6, AF_INET6, "2001:db8::/64")]
 ChangedIpv4Address: TypeAlias = Annotated[str, _address(4, AF_INET, "192.0.2.1", or_none=True)]
 ChangedIpv6Address: TypeAlias = Annotated[str, _address(6, AF_INET6, "2001:db8::1", or_none=True)]
@@ -59,14 +76,14 @@ class OpNetworkAdd(Opcode):
     """Add an IP network."""
 
     network_name: Name = param("name of the network", rapi="name")
-    network: Ipv4Network = param("IPv4 addresses of the network")
+    network: Subnet = param("IPv4 addresses of the network; null: it has none")
     gateway: Ipv4Address | None = param("IPv4 address of the router", default=None)
     network6: Ipv6Network | None = param("IPv6 addresses of the network", default=None)
     gateway6: Ipv6Address | None = param("IPv6 address of the router", default=None)
     mac_prefix: Name | None = param(
         "first three bytes of MAC addresses in this network", default=None
     )
-    add_reserved_ips: Sequence[Ipv4Address] | None = param(
+    add_reserved_ips: Sequence[ReservedAddress] | None = param(
         "addresses that instances do not get", default=None
     )
     conflicts_check: bool = param("refuse a network that holds addresses in use", default=True)
@@ -124,9 +141,9 @@ class OpNetworkSetParams(Opcode):
     mac_prefix: Name | None = param(
         "first three bytes of MAC addresses in this network, or none", default=None
     )
-    add_reserved_ips: Sequence[Ipv4Address] | None = param(
+    add_reserved_ips: Sequence[ReservedAddress] | None = param(
         "addresses that instances do not get", default=None
     )
-    remove_reserved_ips: Sequence[Ipv4Address] | None = param(
+    remove_reserved_ips: Sequence[ReservedAddress] | None = param(
         "addresses that instances may get again", default=None
     )

@@ -38,11 +38,13 @@ class NetworkRow:
 
     @property
     def external_reservations(self) -> str | None:
-        bits = self.network.ext_reservations
-        if bits is None:
-            return None
+        """Of the IPv4 pool, and after them those of IPv6; None: there are no addresses at all."""
+        bits, others = self.network.ext_reservations, self.network.ext_reservations6
+        if self.network.network is None or bits is None:
+            return ", ".join(others) or None
         first = ipaddress.IPv4Network(self.network.network).network_address
-        return ", ".join(str(first + index) for index, bit in enumerate(bits) if bit == "1")
+        mapped = (str(first + index) for index, bit in enumerate(bits) if bit == "1")
+        return ", ".join((*mapped, *others))
 
     @property
     def connections(self) -> list[list[str]]:
