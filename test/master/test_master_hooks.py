@@ -173,7 +173,8 @@ def put_slow_hook(machine: Machine, path: str) -> tuple[Path, Path]:
     directory.mkdir(parents=True)
     here, go_on = machine.paths.root / "hook-is-here", machine.paths.root / "hook-may-go-on"
     script = directory / "10-wait"
-    script.write_text(f"#!/bin/sh\n>{here}\nwhile [ ! -e {go_on} ]; do sleep 0.01; done\n")
+    wait = f"while [ ! -e {go_on} ] && [ $((n += 1)) -lt 3000 ]; do sleep 0.01; done"
+    script.write_text(f"#!/bin/sh\n>{here}\nn=0\n{wait}\n")
     script.chmod(0o755)
     return here, go_on
 

@@ -94,6 +94,36 @@ def test_an_instance_on_its_secondary_is_on_the_wrong_node(cluster: FakeCluster)
     assert status_of(cluster) == [0, "ERROR_wrongnode"]
 
 
+def add_stranger(cluster: FakeCluster, name: str = "stranger.example.com") -> Any:
+    """A node that none of the instance's disks is on."""
+    node = replace(home(cluster), uuid=f"uuid of {name}", name=name, primary_ip="192.0.2.77")
+    nodes = cluster.config.nodes.set(node.uuid, node)
+    cluster.config = replace(cluster.config, nodes=nodes)
+    return node
+
+
+def test_an_instance_on_a_node_of_others_is_on_the_wrong_node(cluster: FakeCluster) -> None:
+    change_instance(cluster, admin_state=AdminState.UP)
+    stranger = add_stranger(cluster)
+    runs_on(cluster, stranger)
+    assert status_of(cluster) == [0, "ERROR_wrongnode"]
+    own = sorted([home(cluster).name, peer(cluster).name])
+    assert cluster.nodes.asked == [("running", own), ("running", [stranger.name])]
+
+
+@pytest.mark.parametrize("wanted", [AdminState.UP, AdminState.DOWN])
+def test_other_nodes_are_not_asked_for_what_is_as_it_should_be(
+    cluster: FakeCluster, wanted: AdminState
+) -> None:
+    change_instance(cluster, admin_state=wanted)
+    add_stranger(cluster)
+    runs_on(cluster, home(cluster))
+    if wanted is AdminState.DOWN:
+        cluster.nodes.instances[home(cluster).name] = {}
+    status_of(cluster)
+    assert len(cluster.nodes.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("wanted", "source", "state", "word"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Final
 
 from ganeti.config.snapshot import Snapshot
@@ -10,6 +10,7 @@ from ganeti.model.instance import Instance
 from ganeti.model.nic import Nic
 from ganeti.model.params_be import BE_PARAMS
 from ganeti.model.params_hv import HV_GLOBALS, HV_PARAMS
+from ganeti.model.report import RunningInfo
 from ganeti.query.fields import (
     Field,
     Need,
@@ -28,7 +29,7 @@ from ganeti.query.fields import (
 from ganeti.query.instance_row import InstanceRow, InstancesLive
 from ganeti.query.sources import LiveSource
 from ganeti.serializer import Json
-from ganeti.types import AdminState, NicMode
+from ganeti.types import AdminState, FieldStatus, NicMode
 
 MAX_DISKS: Final = 16
 MAX_NICS: Final = 8
@@ -299,14 +300,32 @@ class InstanceTable:
     async def fetch(
         self, rows: Sequence[InstanceRow], needs: frozenset[Need]
     ) -> Sequence[InstanceRow]:
-        """The rows know what nodes told: primary and secondary nodes are asked."""
+        """The rows know what nodes told: primary and secondary nodes are asked.
+
+        The others are asked only for instances that should run and that their own don't have.
+        """
         if Need.RUNNING in needs:
             config = self.config
             uuids = {row.instance.primary_node for row in rows}
             uuids.update(*(config.secondaries_of(row.instance) for row in rows))
             nodes = [config.nodes[uuid] for uuid in sorted(uuids)]
             self.live.running = await self.source.running(config, nodes)
+            self.live.strays = await self._strays([row for row in rows if row.is_missed], uuids)
         if Need.CONSOLE in needs:
             asked = [row.instance for row in rows]
             self.live.consoles = await self.source.consoles(self.config, asked)
         return rows
+
+    async def _strays(
+        self, missed: Sequence[InstanceRow], asked: Container[str]
+    ) -> dict[str, tuple[str, RunningInfo]]:
+        """Where the missed ones run after all, among the nodes that were not asked."""
+        others = [node for node in self.config.online_nodes() if node.uuid not in asked]
+        if not missed or not others:
+            return {}
+        names = {row.instance.name for row in missed}
+        found: dict[str, tuple[str, RunningInfo]] = {}
+        for uuid, told in (await self.source.running(self.config, others)).items():
+            if not isinstance(told, FieldStatus):
+                found.update({name: (uuid, told[name]) for name in names & told.keys()})
+        return found

@@ -33,6 +33,8 @@ class InstancesLive:
     """Per node uuid, the instances that run there by name."""
     consoles: Mapping[str, Live[Json]] = field(default_factory=dict)
     """Per instance uuid."""
+    strays: Mapping[str, tuple[str, RunningInfo]] = field(default_factory=dict)
+    """Per name, node uuid and state of an instance that runs on a node of others."""
 
 
 class InstanceRow:
@@ -108,7 +110,20 @@ class InstanceRow:
             seen = self.live.running.get(node.uuid, FieldStatus.NO_DATA)
             if not isinstance(seen, FieldStatus) and name in seen:
                 return node.uuid, seen[name]
+        stray = self.live.strays.get(name)
+        if stray is not None:
+            return stray
         return at_home if isinstance(at_home, FieldStatus) else None
+
+    @property
+    def is_missed(self) -> bool:
+        """It should run, and none of its own nodes has it, as far as they have told."""
+        if self.instance.admin_state != AdminState.UP or self.primary.offline:
+            return False
+        name = self.instance.name
+        nodes = (self.primary, *self.secondaries)
+        told = [self.live.running.get(node.uuid, FieldStatus.NO_DATA) for node in nodes]
+        return not any(not isinstance(seen, FieldStatus) and name in seen for seen in told)
 
     @property
     def runs(self) -> Live[bool]:
