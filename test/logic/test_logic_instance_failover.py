@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.instance_bed import NAME, a_bed, disk_uuid, home_of, hook_values, refused, runs_on, web1
+from fakes.instance_bed import (
+    NAME,
+    a_bed,
+    disk_uuid,
+    disks_of,
+    home_of,
+    hook_values,
+    place_devices,
+    refused,
+    runs_on,
+    web1,
+)
 from fakes.services import FakeServices, run_unit
 from ganeti.errors import GenericError, OpExecError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.opcodes.instance import OpInstanceFailover
 from ganeti.serializer import dumps
-from ganeti.types import AdminState, DiskTemplate
+from ganeti.types import AdminState, DiskTemplate, HypervisorKind
 
 
 def failover(**values: Any) -> OpInstanceFailover:
@@ -163,3 +174,13 @@ def test_cleanup_finds_where_it_runs(services: FakeServices) -> None:
     services.place("node3").running[NAME] = place.running.pop(NAME)
     run_unit(services, failover(cleanup=True, target_node=None))
     assert home_of(services) == "node3"
+
+
+@pytest.mark.parametrize("template", [DiskTemplate.SHARED_FILE, DiskTemplate.BLOCKDEV])
+def test_state_that_stays_behind_is_told(tmp_path: Path, template: DiskTemplate) -> None:
+    values = {"hypervisor": HypervisorKind.KVM, "hvparams": {"tpm": True, "firmware": "uefi"}}
+    services = a_bed(tmp_path, template, up=True, **values)
+    place_devices(services, "node3", disks_of(services))
+    run_unit(services, failover())
+    told = [line for line in services.messages if "UEFI variables and TPM stay on node" in line]
+    assert len(told) == (template is DiskTemplate.BLOCKDEV)

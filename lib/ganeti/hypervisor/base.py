@@ -286,6 +286,11 @@ class Hypervisor(ABC):
 
     # The master's side: pure.
     @staticmethod
+    def private_state(hvparams: Mapping[str, Json]) -> Sequence[str]:
+        """What a guest with these parameters keeps outside of its disks, in the manual's words."""
+        return ()
+
+    @staticmethod
     @abstractmethod
     def console(
         instance: Instance,

@@ -361,6 +361,11 @@ class KvmHypervisor(KvmLaunch, KvmMigration, KvmHotplug, Hypervisor):
 
     # The master's side.
     @staticmethod
+    def private_state(hvparams: Mapping[str, Json]) -> Sequence[str]:
+        variables = ["UEFI variables"] if kvm_firmware.is_uefi(hvparams) else []
+        return [*variables, "TPM"] if hvparams.get("tpm") else variables
+
+    @staticmethod
     def console(
         instance: Instance,
         node: Node,

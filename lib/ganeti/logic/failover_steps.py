@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import OpExecError
+from ganeti.hypervisor.registry import driver_class
 from ganeti.logic import ask, disks, instance_config, instance_state
 from ganeti.logic.base import WARNING, Services
 from ganeti.logic.relocation import Way, check_consistency, will_run
 from ganeti.rpc import calls
+from ganeti.storage import guest_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ def fail_over(services: Services, todo: Failover) -> None:
     _stop(services, config, todo)
     services.feedback("* deactivating the instance's disks on source node")
     _release_disks(services, todo)
+    _tell_state(services, config, way)
     stored = instance_config.switch_primary(services, instance, way.target.uuid)
     if not will_run(instance):
         return
@@ -64,6 +67,18 @@ def _check(services: Services, config: Snapshot, todo: Failover) -> None:
                 " --ignore-consistency does it all the same"
             )
         services.feedback(f"{WARNING}{problem}")
+
+
+def _tell_state(services: Services, config: Snapshot, way: Way) -> None:
+    """What is kept on the node that is left, and so is not there any more."""
+    filled = ask.filled(config, way.instance)
+    state = driver_class(way.instance.hypervisor).private_state(filled.hvparams)
+    if state and not guest_state.follows([disk.dev_type for disk in filled.disks_info]):
+        services.feedback(
+            f"{WARNING}instance {filled.name}: {' and '.join(state)} stay on node"
+            f" {way.source.name}; on node {way.target.name} it begins with new ones (live"
+            " migration takes them along)"
+        )
 
 
 def _stop(services: Services, config: Snapshot, todo: Failover) -> None:

@@ -2,8 +2,8 @@
 
 They follow the instance's first disk: beside its file when it is one (so that all nodes of a shared
 directory see them), else in a directory of the node, by the disk's uuid. A live migration carries
-their contents in QEMU's own stream in either case; after a failover of another kind of disk the
-guest begins with new ones. They go when the disk goes.
+their contents in QEMU's own stream in either case, and takes them from the source; after a failover
+of another kind of disk the guest begins with new ones, which is told. They go when the disk goes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,19 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ganeti.types import DiskTemplate
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ganeti.paths import Paths
 
 SUFFIX: Final = ".guest"
+
+
+def follows(templates: Sequence[DiskTemplate]) -> bool:
+    """Whether state beside the first of these disks is seen from all of the instance's nodes."""
+    return bool(templates) and templates[0] in (DiskTemplate.FILE, DiskTemplate.SHARED_FILE)
 
 
 def beside(disk_file: Path) -> Path:
@@ -26,6 +35,10 @@ def beside(disk_file: Path) -> Path:
 def on_node(paths: Paths, uuid: str) -> Path:
     """The directory for any other disk, or for an instance without one."""
     return paths.data / "guest-state" / uuid
+
+
+def is_on_node(paths: Paths, place: Path) -> bool:
+    return place == on_node(paths, place.name)
 
 
 def make(place: Path) -> None:
