@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ganeti.errors import JobCanceled
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import OpRun
-from ganeti.jobs.undo import Step
+from ganeti.jobs.undo import Failed, Step
 from ganeti.serializer import Json
 
 
@@ -36,9 +36,12 @@ class NullExecutor:
     def change_priority(self, job_id: int, priority: int) -> None:
         return None
 
-    async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> Sequence[str]:
+    async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> Sequence[Failed]:
         self.undone.append((job.id, tuple(steps)))
         return []
+
+    async def undo_late(self, step: Step) -> Failed | None:
+        return None
 
 
 class SteeredExecutor(NullExecutor):

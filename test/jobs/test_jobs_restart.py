@@ -17,7 +17,7 @@ from ganeti.errors import GenericError, JobQueueError
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import JobQueue, OpRun
 from ganeti.jobs.store import JobStore
-from ganeti.jobs.undo import Step
+from ganeti.jobs.undo import Failed, Step
 from ganeti.rpc.base import Target
 from ganeti.serializer import Json, loads
 
@@ -202,7 +202,7 @@ def test_no_job_begins_before_what_a_crash_left_is_undone() -> None:
             super().__init__()
             self.may_end = asyncio.Event()
 
-        async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> Sequence[str]:
+        async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> Sequence[Failed]:
             await self.may_end.wait()
             return await super().undo(job, index, steps)
 

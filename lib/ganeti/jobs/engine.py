@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from ganeti.errors import GenericError, JobQueueError
+from ganeti.jobs.debts import Debts
 from ganeti.jobs.job import MESSAGE, Job, split_time
 from ganeti.jobs.journal import Jobs, Logged, Moved, Submitted, decode_record
 from ganeti.jobs.keeper import JOURNAL_BYTES, REST_S, Keeper
@@ -57,6 +58,7 @@ class Engine:
             rest_s=rest_s,
             journal_bytes=journal_bytes,
         )
+        self.debts = Debts(self.recorder, executor.undo_late, now)
         self.serial = 0  # last number given out, durable or not
         self.stopping = False
         self.resuming: set[int] = set()  # see `_resume`
@@ -98,6 +100,7 @@ class Engine:
             asyncio.get_running_loop().call_later(UNDO_FIRST_S, self._undone, *self._undoing)
         if back:
             self._spawn(0, self._resume(back))
+        self.debts.start()
         self.reject(live)
         self.start_jobs()
 
@@ -130,6 +133,7 @@ class Engine:
             if isinstance(record, Submitted):
                 told.add(record.job["id"])
         self.jobs.by_id.update(sorted(loaded.by_id.items()))
+        self.jobs.owed.update(loaded.owed)
         self.jobs.serial = self.serial = loaded.serial
         damaged = self._store.unreadable.keys() - loaded.by_id.keys() - loaded.archived
         if damaged:
@@ -159,7 +163,9 @@ class Engine:
         steps = tuple(job.ops[index].undo)
         if steps:
             try:
-                problems = await self._executor.undo(job, index, steps)
+                failed = await self._executor.undo(job, index, steps)
+                problems = [one.text for one in failed]
+                problems += await self.debts.add(job.id, [one.step for one in failed if one.away])
             except GenericError as error:
                 problems = [f"undoing failed: {error}"]
             at = split_time(self._now())
@@ -184,6 +190,7 @@ class Engine:
         in error at the next start.
         """
         self.stopping = True
+        await self.debts.stop()
         if self._tasks and grace_s > 0:
             await asyncio.wait(list(self._tasks), timeout=grace_s)
         tasks = list(self._tasks)
@@ -228,7 +235,9 @@ class Engine:
             return
         for number in self.scheduler.take():
             job = self.jobs.by_id.get(number) or self._submitted[number]
-            run = JobRun(job, self.recorder, self._executor, self._now, self.status_of)
+            run = JobRun(
+                job, self.recorder, self._executor, self._now, self.status_of, self.debts.add
+            )
             self.runs[number] = run
             self._spawn(number, run.run())
 

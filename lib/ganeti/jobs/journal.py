@@ -85,8 +85,34 @@ class Numbered:
     serial: int
 
 
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """An undo step of a job that has ended: its node did not answer. `since`: Unix seconds."""
+
+    number: int
+    job: int
+    step: Step
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """This step is owed no more."""
+
+    number: int
+
+
 Record: TypeAlias = (
-    Submitted | Moved | Logged | Prioritized | UndoAdded | Archived | Withdrawn | Numbered
+    Submitted
+    | Moved
+    | Logged
+    | Prioritized
+    | UndoAdded
+    | Archived
+    | Withdrawn
+    | Numbered
+    | Owed
+    | Paid
 )
 
 _KINDS: Final[dict[str, type[Record]]] = {
@@ -98,6 +124,8 @@ _KINDS: Final[dict[str, type[Record]]] = {
     "archived": Archived,
     "withdrawn": Withdrawn,
     "numbered": Numbered,
+    "owed": Owed,
+    "paid": Paid,
 }
 _NAMES: Final = {cls: name for name, cls in _KINDS.items()}
 
@@ -122,6 +150,7 @@ class Jobs:
         self.by_id: dict[int, Job] = {}
         self.serial = 0
         self.archived: set[int] = set()  # since the journal began
+        self.owed: dict[int, Owed] = {}  # undo steps to be tried again, in their order
 
     def add(self, job: Job) -> None:
         self.by_id[job.id] = job
@@ -139,6 +168,10 @@ class Jobs:
                 self._forget(ids, archived=isinstance(record, Archived))
             case Numbered(serial):
                 self.serial = max(self.serial, serial)
+            case Owed(number):
+                self.owed[number] = record
+            case Paid(number):
+                self.owed.pop(number, None)
             case _:
                 found = self.by_id.get(record.id)
                 if found is not None:

@@ -67,6 +67,10 @@ class JobQueue:
         """No job begins any more; those that run have `grace_s` to end; files are written."""
         await self._engine.stop(grace_s)
 
+    def node_answers(self, node: str) -> None:
+        """A call to this node (its uuid) was answered: what it missed can be made up for."""
+        self._engine.debts.node_answers(node)
+
     def configure(self, max_running: int, filters: Iterable[JobFilter] = ()) -> None:
         """The configuration has these values now. ParseError: a rule is wrong, nothing changed."""
         self._engine.set_rules(read_rules(filters), max_running)

@@ -252,6 +252,7 @@ def snapshot_records(
     moving = tuple(sorted(unmoved))
     if moving:
         records.append(Archived(moving))
+    records += jobs.owed.values()
     for job in jobs.by_id.values():
         if not job.is_final or job.id in unwritten:
             undo = tuple((index, step) for index, op in enumerate(job.ops) for step in op.undo)

@@ -13,7 +13,7 @@ from ganeti.jobs.job import MESSAGE, Job, LogEntry, split_time
 from ganeti.jobs.journal import Logged, Moved, Prioritized, UndoAdded
 from ganeti.jobs.recorder import Recorder
 from ganeti.jobs.status import JobStatus, OpStatus
-from ganeti.jobs.undo import Step
+from ganeti.jobs.undo import Failed, Step
 from ganeti.serializer import Json, encode
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,12 @@ class OpRun(Protocol):
     async def before(self, step: Step) -> None:
         """Returns when the undo step is durable; to be called before what it undoes."""
 
+    async def owe(self, steps: Sequence[Step]) -> Sequence[str]:
+        """Undo steps whose node does not answer are tried again when it does, also after the job.
+
+        A sentence for each that can't be kept.
+        """
+
     async def waiting_again(self) -> None:
         """Internal retry: back from running to waiting for locks."""
 
@@ -70,8 +76,11 @@ class Executor(Protocol):
     def change_priority(self, job_id: int, priority: int) -> None:
         """The waiting opcode of this job has another priority now."""
 
-    async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> Sequence[str]:
-        """After a restart: run the steps backwards; what went wrong, one sentence each."""
+    async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> Sequence[Failed]:
+        """After a restart: run the steps backwards; those that failed."""
+
+    async def undo_late(self, step: Step) -> Failed | None:
+        """Run a step that is owed, unless what it would remove is in use again."""
 
 
 class JobRun:
@@ -84,6 +93,7 @@ class JobRun:
         executor: Executor,
         now: Callable[[], float],
         status_of: Callable[[int], Awaitable[JobStatus | None]],
+        owe: Callable[[int, Sequence[Step]], Awaitable[Sequence[str]]],
     ) -> None:
         self.job = job
         self.index = job.next_index or 0
@@ -92,6 +102,7 @@ class JobRun:
         self._executor = executor
         self._now = now
         self._status_of = status_of
+        self._owe = owe
         self._priorities = [op.priority for op in job.ops]
         self.ended = asyncio.Event()
 
@@ -152,6 +163,9 @@ class JobRun:
 
     async def before(self, step: Step) -> None:
         await self._recorder.commit(UndoAdded(self.job.id, self.index, step))
+
+    async def owe(self, steps: Sequence[Step]) -> Sequence[str]:
+        return await self._owe(self.job.id, steps)
 
     def raise_priority(self) -> int:
         raised = max(PRIORITY_HIGHEST, self.priority - 1)

@@ -21,3 +21,15 @@ class Step:
 
 
 Steps: TypeAlias = tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A step that could not be carried out, and why, as a sentence.
+
+    `away`: its node does not answer; the step may be tried again when it does.
+    """
+
+    step: Step
+    text: str
+    away: bool = False

@@ -164,6 +164,7 @@ class Master:
         )
         self.processor = Processor(side, self._submit_generated)
         self.queue = self._make_queue(self.processor)
+        self.rpc.health.listeners.append(self.queue.node_answers)
         self.service = LuxiService(self.queue, self.engine, self.store, self.state)
         self._config_changed(self._config())
         await recover_queue(

@@ -12,11 +12,12 @@ from typing import Any
 from ganeti.errors import Code, OpPrereqError
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import OpRun
-from ganeti.jobs.undo import Step
+from ganeti.jobs.undo import Failed, Step
 from ganeti.logic.base import GeneratedJobs, LogicalUnit, Services
 from ganeti.logic.registry import unit_for
 from ganeti.master.hooks import Hooks
-from ganeti.master.worker import Kill, LoopSide, OpServices, run_steps
+from ganeti.master.undoing import run_late, run_steps
+from ganeti.master.worker import Kill, LoopSide, OpServices
 from ganeti.opcodes.base import Opcode
 from ganeti.serializer import Json, encode
 
@@ -94,8 +95,11 @@ class Processor:
     def change_priority(self, job_id: int, priority: int) -> None:
         self._side.locks.change_priority(job_id, priority)
 
-    async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> list[str]:
+    async def undo(self, job: Job, index: int, steps: Sequence[Step]) -> list[Failed]:
         return await run_steps(self._side.rpc, self._side.store, steps)
+
+    async def undo_late(self, step: Step) -> Failed | None:
+        return await run_late(self._side.rpc, self._side.store, step)
 
 
 def carry_out(unit: LogicalUnit[Any, Any], services: Services) -> Json | GeneratedJobs:

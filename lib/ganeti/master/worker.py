@@ -16,11 +16,11 @@ from ganeti.jobs.queue import OpRun
 from ganeti.jobs.undo import Step
 from ganeti.locking.request import LockRequest
 from ganeti.logic.base import DEGRADED, WARNING, LogicalUnit, Services, step_arguments
-from ganeti.logic.config_steps import run_config_step
 from ganeti.master.bridge import Bridge
 from ganeti.master.hooks import Hooks
 from ganeti.master.locks import JobLocks
 from ganeti.master.queries import MasterQueries
+from ganeti.master.undoing import CONFIG_STEP, SETTLED, run_steps
 from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc.base import Call, Outcome, Target
@@ -31,8 +31,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-CONFIG_STEP = "config:"  # prefix of undo steps on the configuration, else it is a node call
-SETTLED = "settled"  # not a call: the steps before it are not to be undone any more
 SLICE_S = 0.5  # how long a wait may go on without looking whether the job is to be killed
 
 
@@ -232,7 +230,12 @@ class OpUndo:
             return
         steps, self._steps = self._steps, []
         side = self._services.loop_side
-        for problem in side.bridge.wait(run_steps(side.rpc, side.store, steps)):
+        failed = side.bridge.wait(run_steps(side.rpc, side.store, steps))
+        problems = [one.text for one in failed]
+        late = [one.step for one in failed if one.away]
+        if late:
+            problems += side.bridge.wait(self._services.run.owe(late))
+        for problem in problems:
             self._services.feedback(f" - WARNING: undoing: {problem}")
 
 
@@ -241,37 +244,6 @@ async def distribute(store: ConfigStore, *, anew: bool) -> None:
     if anew:
         store.distributor.send_again(store.snapshot)
     await store.distributor.flush()
-
-
-async def run_steps(rpc: RpcClient, store: ConfigStore, steps: Sequence[Step]) -> list[str]:
-    """Carry undo steps out, last one first. Returns a sentence for each that failed."""
-    problems = []
-    for step in reversed(steps):
-        if step.call == SETTLED:
-            break
-        problem = await _run_step(rpc, store, step)
-        if problem is not None:
-            problems.append(problem)
-    return problems
-
-
-async def _run_step(rpc: RpcClient, store: ConfigStore, step: Step) -> str | None:
-    from ganeti.errors import GenericError
-    from ganeti.rpc import calls  # noqa: F401  # declares them all
-    from ganeti.rpc.base import CALLS
-
-    try:
-        if step.call.startswith(CONFIG_STEP):
-            await store.commit(run_config_step(step.call.removeprefix(CONFIG_STEP), step.arguments))
-            return None
-        node = store.snapshot.nodes.get(step.node)
-        if node is None:
-            return f"{step.call}: node {step.node} is no longer in the cluster"
-        call = CALLS[step.call]
-        await rpc.one(target_of(node), call, *call.decode_arguments(list(step.arguments)))
-        return None
-    except GenericError as error:
-        return f"{step.call}: {error}"
 
 
 def _conforms(services: OpServices) -> Services:

@@ -9,6 +9,7 @@ nobody anything and opens nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 COSTLY_S = 1.0  # a failure that took less is not worth avoiding
@@ -31,9 +32,14 @@ CLOSED = Breaker()
 
 
 class Health:
-    """The breakers of all nodes, by uuid. Only the loop changes them."""
+    """The breakers of all nodes, by uuid. Only the loop changes them.
+
+    Each of `listeners` is called with the uuid of a node that has answered; often, so it must be
+    quick.
+    """
 
     def __init__(self) -> None:
+        self.listeners: list[Callable[[str], None]] = []
         self._nodes: dict[str, Breaker] = {}
 
     def refusal(self, node: str, now: float) -> str | None:
@@ -55,6 +61,8 @@ class Health:
 
     def succeeded(self, node: str) -> None:
         self._nodes.pop(node, None)
+        for listener in self.listeners:
+            listener(node)
 
     def failed(self, node: str, now: float, cost_s: float, reason: str) -> None:
         """A call got no answer; it took `cost_s` to find out."""

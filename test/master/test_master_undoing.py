@@ -1,0 +1,86 @@
+"""Undo steps of a node that is down are carried out when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.small_cluster import SmallCluster, create, disk_files, node_name
+from ganeti.jobs.undo import Step
+from ganeti.master.undoing import is_in_use
+from ganeti.serializer import encode
+
+NAME = "web1.example.com"
+
+
+@pytest.fixture
+def cluster() -> Iterator[SmallCluster]:
+    root = Path(tempfile.mkdtemp(prefix="gnt-"))
+    yield SmallCluster(root)
+    shutil.rmtree(root)
+
+
+def goes_down_while_the_os_is_installed(cluster: SmallCluster) -> None:
+    machine = cluster.machines[node_name(2)]
+
+    def down() -> None:
+        machine.up = False
+
+    cluster.steps.act = down
+    cluster.steps.at = ("call instance_os_add to node2", 1)
+
+
+async def until_clean(cluster: SmallCluster) -> None:
+    async with asyncio.timeout(20):
+        while disk_files(cluster.machines[node_name(2)].paths):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_disks_on_a_node_that_went_down_are_removed_when_it_is_back(
+    cluster: SmallCluster, restarted: bool
+) -> None:
+    machine = cluster.machines[node_name(2)]
+
+    async def fail_to_create() -> None:
+        async with cluster.master() as client:
+            number = await client.submit(create(NAME))
+            assert await client.wait(number) == "error"
+            said = str(client.master.queue.jobs[number].ops[0].log)
+            assert "undoing: blockdev_remove: node node2.example.com" in said
+            assert client.master.store.snapshot.find_instance(NAME) is None
+            assert disk_files(machine.paths)
+            if not restarted:
+                machine.up = True
+                await until_clean(cluster)
+
+    async def come_back() -> None:
+        async with cluster.master():
+            machine.up = True
+            await until_clean(cluster)
+
+    goes_down_while_the_os_is_installed(cluster)
+    asyncio.run(fail_to_create())
+    if restarted:
+        asyncio.run(come_back())
+
+
+def test_a_disk_that_is_in_use_again_is_left_alone(cluster: SmallCluster) -> None:
+    async def act() -> None:
+        async with cluster.master() as client:
+            assert await client.run(create(NAME)) == "success"
+            config = client.master.store.snapshot
+            (disk,) = config.disks.values()
+            directory = str(Path(str(disk.logical_id[1])).parent)
+            other = replace(disk, uuid="11111111-0000-4000-8000-000000000000")
+            assert is_in_use(config, Step("blockdev_remove", (encode(disk),)))
+            assert not is_in_use(config, Step("blockdev_remove", (encode(other),)))
+            assert is_in_use(config, Step("file_storage_dir_remove", (directory,)))
+            assert not is_in_use(config, Step("file_storage_dir_remove", (directory + "x",)))
+
+    asyncio.run(act())
