@@ -35,10 +35,11 @@ ROOMS: dict[str, set[str]] = {
         "utils", "model", "opcodes", "rpc", "luxi", "http", "config", "locking", "jobs", "query",
         "alloc", "logic",
     },
+    "rapi": {"utils", "model", "opcodes", "luxi", "http"},
     "cli": {"utils", "model", "opcodes", "luxi", "alloc", "master"},
 }  # fmt: skip
 
-CLI_MAY_USE_OF_MASTER = {"bootstrap", "failover", "join"}
+CLI_MAY_USE_OF_MASTER = {"crypto", "bootstrap", "failover", "join"}
 PURE = [
     "locking/manager.py",
     "locking/request.py",

@@ -1,0 +1,220 @@
+"""A listening address for HTTPS: connections, their limits, TLS. On the loop; no threads.
+
+Limits are in `Limits`: slow, half, huge and idle connections are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_log import AccessLogger
+from aiohttp.web_protocol import RequestHandler
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger(__name__ + ".access")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection may cost. Times in seconds, sizes in bytes."""
+
+    first_request_s: float = 10.0  # from TCP accept, so the TLS handshake is part of it
+    idle_s: float = 60.0
+    body_s: float = 60.0
+    answer_s: float = 60.0  # for the peer to take the answer
+    line_bytes: int = 8192
+    body_bytes: int = 64 * 1024 * 1024
+    connections: int = 1000
+
+
+SMALL_BUFFER_BYTES = 16 * 1024
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop where it is installed; else asyncio's loop with small TLS buffers.
+
+    asyncio reserves 256 KiB for each TLS connection, uvloop allocates what is needed.
+    """
+    try:
+        import uvloop
+    except ImportError:
+        from asyncio import sslproto
+
+        sslproto.SSLProtocol.max_size = SMALL_BUFFER_BYTES
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+class BodyError(Exception):
+    """The body of a request is too long or too slow; the connection is of no use any more."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+async def read_body(raw: web.BaseRequest, limits: Limits) -> bytes:
+    """The whole body; BodyError beyond the limits."""
+    too_large = BodyError(413, f"the body is larger than {limits.body_bytes} bytes")
+    if (raw.content_length or 0) > limits.body_bytes:
+        raise too_large
+    pieces = []
+    size = 0
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for piece in raw.content.iter_any():
+                size += len(piece)
+                if size > limits.body_bytes:
+                    raise too_large
+                pieces.append(piece)
+    except TimeoutError:
+        raise BodyError(408, f"the body did not come within {limits.body_s:g} s") from None
+    return b"".join(pieces)
+
+
+class Listener:
+    """One listening address; subclasses answer its requests. Built, started, stopped on a loop."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.connections: set[Connection] = set()
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._web: web.Server | None = None
+
+    async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
+        """The answer to one request."""
+        raise NotImplementedError
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; needed when 0 was asked for."""
+        assert self._server is not None
+        listening = self._server.sockets[0]
+        return int(listening.getsockname()[1])
+
+    async def start(self, host: str, port: int) -> None:
+        """It listens. OSError when the address is taken or not ours."""
+        self._web = web.Server(self._serve)
+        await self._listen(host=host, port=port, reuse_address=True)
+
+    async def _listen(self, **where: Any) -> None:
+        if self._tls is not None:
+            where["ssl_handshake_timeout"] = self.limits.first_request_s
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connect, ssl=self._tls, backlog=128, **where
+        )
+
+    async def renew_tls(self, tls: ssl.SSLContext | None) -> None:
+        """New connections are made with `tls`; those that are open go on as they are.
+
+        The socket listens all the time: the next asyncio server has a second handle of it.
+        """
+        assert self._server is not None
+        former, handle = self._server, os.dup(self._server.sockets[0].fileno())
+        self._tls = tls
+        await self._listen(sock=socket.socket(fileno=handle))
+        former.close()
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """Nothing listens any more; running requests had `grace_s` to end."""
+        if self._server is not None:
+            self._server.close()
+        if self._web is not None:
+            await self._web.shutdown(grace_s)
+
+    def _connect(self) -> RequestHandler:
+        assert self._web is not None
+        return Connection(self, self._web)
+
+    async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
+        connection = raw.protocol
+        assert isinstance(connection, Connection)
+        connection.busy()
+        try:
+            return await self.answer(raw)
+        finally:
+            connection.idle()
+
+
+class DebugAccessLogger(AccessLogger):
+    """A line per request, only when debugging: there is one per call of the master."""
+
+    @property
+    def enabled(self) -> bool:
+        return self.logger.isEnabledFor(logging.DEBUG)
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection with a clock: from accept to first request, and between requests.
+
+    Bytes do not reset the clock, so a request that trickles in is dropped as well.
+    """
+
+    __slots__ = ("owner", "_clock", "_certificate", "__dict__")
+
+    def __init__(self, owner: Listener, manager: web.Server) -> None:
+        super().__init__(
+            manager,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=owner.limits.idle_s + 5.0,  # ours comes first
+            access_log=access_logger,
+            access_log_class=DebugAccessLogger,
+            max_line_size=owner.limits.line_bytes,
+            max_field_size=owner.limits.line_bytes,
+            lingering_time=1.0,
+        )
+        self.owner = owner
+        self._clock: asyncio.TimerHandle | None = None
+        self._certificate: bytes | None = None
+
+    @property
+    def certificate(self) -> bytes | None:
+        """Of the peer (DER); the handshake has verified it."""
+        if self._certificate is None and self.transport is not None:
+            tls = self.transport.get_extra_info("ssl_object")
+            if tls is not None:
+                self._certificate = tls.getpeercert(binary_form=True)
+        return self._certificate
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.owner.connections.add(self)
+        if len(self.owner.connections) > self.owner.limits.connections:
+            logger.warning("more than %s connections, dropped one", self.owner.limits.connections)
+            self._drop()
+            return
+        self._wait(self.owner.limits.first_request_s)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.busy()
+        self.owner.connections.discard(self)
+        super().connection_lost(exc)
+
+    def busy(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def idle(self) -> None:
+        if self.transport is not None:
+            self.busy()
+            self._wait(self.owner.limits.idle_s)
+
+    def _wait(self, seconds: float) -> None:
+        self._clock = asyncio.get_running_loop().call_later(seconds, self._drop)
+
+    def _drop(self) -> None:
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
+        elif self.transport is not None:
+            self.transport.close()

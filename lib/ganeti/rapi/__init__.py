@@ -1,0 +1,1 @@
+"""ganeti-rapi: the remote API over HTTPS, a LUXI client."""

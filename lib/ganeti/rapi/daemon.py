@@ -1,0 +1,182 @@
+"""ganeti-rapi: the remote API on the master node.
+
+`RapiDaemon` is the daemon as an object, built from settings and run on one loop; `main` is the
+program around one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganeti.constants import EXIT_NOT_MASTER, EXIT_SUCCESS
+from ganeti.http.listener import Limits, loop_factory
+from ganeti.http.tls import server_context
+from ganeti.luxi.pool import LuxiPool
+from ganeti.paths import Paths
+from ganeti.rapi.access import Users
+from ganeti.rapi.resources import RESOURCES
+from ganeti.rapi.service import RapiServer, ServiceSettings
+from ganeti.utils import daemonize, hosts, log, net
+from ganeti.utils.watch import FileWatch
+
+logger = logging.getLogger(__name__)
+
+PROGRAM = "ganeti-rapi"
+PORT = 5080
+MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_CONNECTIONS = 4000  # events are followed by many; each costs some 20 KiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RapiSettings:
+    """How one daemon is set up. Without `certificate` there is no encryption."""
+
+    paths: Paths
+    bind: str
+    port: int
+    certificate: Path | None
+    key: Path | None = None
+    require_authentication: bool = False
+    limits: Limits = Limits(body_bytes=MAX_BODY_BYTES, connections=MAX_CONNECTIONS)
+
+
+class RapiDaemon:
+    """One remote API daemon on the running loop."""
+
+    def __init__(self, settings: RapiSettings) -> None:
+        self.settings = settings
+        self.master = LuxiPool(settings.paths.query_socket)
+        self.users = Users(settings.paths.rapi_users)
+        self._watch = FileWatch([settings.paths.rapi_users], lambda path: self.users.load())
+        self._server = RapiServer(
+            RESOURCES,
+            self.master,
+            self.users,
+            ServiceSettings(
+                require_authentication=settings.require_authentication, limits=settings.limits
+            ),
+            tls=self._context(),
+        )
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    async def start(self) -> None:
+        """It answers. X509CertError without a usable certificate, OSError when the address is
+        taken."""
+        self.settings.paths.rapi_users.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._watch.start()
+        await self._server.start(self.settings.bind, self.settings.port)
+        logger.info("listening on %s, port %s", self.settings.bind, self.port)
+
+    async def stop(self) -> None:
+        """Running requests have ended, or have had a moment to."""
+        self._watch.stop()
+        await self._server.stop()
+        await self.master.close()
+
+    def _context(self) -> ssl.SSLContext | None:
+        certificate = self.settings.certificate
+        return server_context(certificate, key=self.settings.key) if certificate else None
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The program's options; the manual page is made from them."""
+    parser = daemonize.daemon_parser(PROGRAM, "Ganeti remote API daemon", network=True)
+    parser.add_argument(
+        "--require-authentication", action="store_true", help="reading needs a login, too"
+    )
+    parser.add_argument(
+        "--max-clients", type=int, default=MAX_CONNECTIONS, help="most connections at a time"
+    )
+    parser.add_argument("--no-user-checks", action="store_true", help="run as any user")
+    return parser
+
+
+def settings_from(options: argparse.Namespace, paths: Paths) -> RapiSettings:
+    """The settings that the command line and the node's files make."""
+    bind = options.bind_address
+    if options.bind_interface:
+        bind = net.interface_address(options.bind_interface)
+    if bind is None and paths.is_virtual:
+        bind = hosts.look_up(paths, net.own_name()).ip
+    if bind is None:
+        family = paths.ssconf("primary_ip_family")
+        bind = net.any_address(family.read_text() if family.exists() else "")
+    certificate = Path(options.ssl_cert) if options.ssl_cert else paths.rapi_pem
+    return RapiSettings(
+        paths=paths,
+        bind=bind,
+        port=options.port or net.service_port(PROGRAM, PORT),
+        certificate=certificate if options.ssl else None,
+        key=Path(options.ssl_key) if options.ssl_key else None,
+        require_authentication=options.require_authentication,
+        limits=Limits(body_bytes=MAX_BODY_BYTES, connections=max(1, options.max_clients)),
+    )
+
+
+def refusal_of(paths: Paths, name: str) -> str:
+    """Why this daemon should not run here; empty on the master."""
+    try:
+        master = paths.ssconf("master_node").read_text().strip()
+    except FileNotFoundError:
+        return "this node belongs to no cluster; gnt-cluster init makes one"
+    return "" if master == name else f"this node is not the master; that is {master}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program ganeti-rapi; its exit code."""
+    options = make_parser().parse_args(argv)
+    paths = Paths.from_environment()
+    ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
+
+    def work() -> int:
+        lines = log.set_up(
+            PROGRAM,
+            paths.daemon_log("rapi"),
+            debug=options.debug,
+            to_stderr=not options.fork,
+            syslog=options.syslog,
+        )
+        refusal = refusal_of(paths, net.own_name())
+        if refusal:
+            logger.error("%s", refusal)
+            ready.failed(EXIT_NOT_MASTER, f"{PROGRAM}: {refusal}")
+            return EXIT_NOT_MASTER
+        settings = settings_from(options, paths)
+        with daemonize.PidFile(paths.pid_file(PROGRAM)):
+            run(settings, ready, lines)
+        return EXIT_SUCCESS
+
+    return daemonize.work_or_tell(PROGRAM, ready, work)
+
+
+def run(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) -> None:
+    """One daemon until TERM or INT comes, on a loop of its own."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_live(settings, ready, lines))
+
+
+async def _live(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, lines.reopen)
+    daemon = RapiDaemon(settings)
+    await daemon.start()
+    gc.collect()
+    gc.freeze()
+    ready.done()
+    await ended.wait()
+    logger.info("ending")
+    await daemon.stop()
