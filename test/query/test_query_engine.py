@@ -370,3 +370,9 @@ def test_a_provider_is_valid_in_a_group_whose_nodes_all_have_it(cluster: FakeClu
     assert made == [["san", {group: True}, [["pool", "which"]]]]
     told[second.uuid] = []
     assert extstorage.diagnose(cluster.config, told, [], fields) == [["san", {group: False}, []]]
+
+
+def test_a_filter_that_would_take_years_ends_the_question(cluster: FakeCluster) -> None:
+    change_instance(cluster, name="a" * 60 + "b.example.com")
+    with pytest.raises(ParameterError, match="takes more than"):
+        ask(cluster, "instance", ["name"], ["=~", "name", "^(a|aa)+$"])

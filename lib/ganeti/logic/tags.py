@@ -20,7 +20,7 @@ from ganeti.model.group import NodeGroup
 from ganeti.model.instance import Instance
 from ganeti.model.network import Network
 from ganeti.model.node import Node
-from ganeti.opcodes.filter import pattern_problem
+from ganeti.opcodes.pattern import Finder, pattern_problem
 from ganeti.opcodes.tags import OpTagsDel, OpTagsGet, OpTagsSearch, OpTagsSet
 from ganeti.serializer import Json
 from ganeti.types import TagKind
@@ -172,12 +172,12 @@ class TagsSearch(QueryUnit[OpTagsSearch]):
             )
 
     def execute(self, plan: None) -> Json:
-        pattern = re.compile(self.op.pattern)
+        finder = Finder(self.op.pattern)
         return [
             [path, tag]
             for path, tags in tagged_objects(self.services.snapshot())
             for tag in tags
-            if pattern.search(tag)
+            if finder.is_in(tag)
         ]
 
 

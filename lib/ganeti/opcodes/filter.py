@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from ganeti.errors import Code, OpPrereqError, ParameterError
 from ganeti.opcodes.checks import Mismatch, shown
+from ganeti.opcodes.pattern import Finder, pattern_problem
 from ganeti.serializer import Json
 
 MAX_DEPTH = 10  # levels of and, or, not: facts/query_fields.json, filter.json_form
@@ -134,17 +135,6 @@ def _condition(operator: str, field: str, value: Json) -> Filter:
     return Compare("==" if operator == "=" else operator, field, value)
 
 
-def pattern_problem(pattern: str) -> str:
-    """What is wrong with a regular expression; empty when nothing is."""
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError) as error:
-        return str(error)
-    except RecursionError:
-        return "it is nested too deeply"
-    return ""
-
-
 def _want(value: Json, right: bool, operands: str) -> None:
     if not right:
         raise Mismatch(f"filter operator {value[0]!r} takes {operands}, not {shown(value[1:])}")
@@ -202,13 +192,18 @@ def _holds(condition: Truth | Compare | Match | Contains, cell: Cell) -> bool:
         case Compare(operator, field, wanted):
             return _ordered(operator, field, value, wanted)
         case Match(field, pattern):
-            if not isinstance(value, str):
-                raise ParameterError(f"field {field!r}: {shown(value)} is not a text to search")
-            return re.search(pattern, value) is not None
+            return found_in(field, value, Finder(pattern))
         case Contains(field, wanted):
             if not isinstance(value, (list, tuple, set, frozenset)):
                 raise ParameterError(f"field {field!r}: {shown(value)} is not a list")
             return wanted in value
+
+
+def found_in(field: str, value: Json, finder: Finder) -> bool:
+    """Match over the rows of one question, which share the time that the finder has."""
+    if not isinstance(value, str):
+        raise ParameterError(f"field {field!r}: {shown(value)} is not a text to search")
+    return finder.is_in(value)
 
 
 def _truth(field: str, value: Json) -> bool:

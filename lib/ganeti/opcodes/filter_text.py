@@ -22,8 +22,8 @@ from ganeti.opcodes.filter import (
     glob_pattern,
     is_glob,
     names_to_filter,
-    pattern_problem,
 )
+from ganeti.opcodes.pattern import pattern_problem
 
 MARKS = frozenset("\t\n\v\f\r !\"'()/<=>\\~")
 """A single argument that has one of these is a filter, not a name."""

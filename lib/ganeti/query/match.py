@@ -12,8 +12,10 @@ from typing import Generic, TypeAlias, TypeVar
 
 from ganeti.errors import ParameterError
 from ganeti.opcodes import filter as language
-from ganeti.opcodes.filter import And, Cell, Not, Or
+from ganeti.opcodes.filter import And, Cell, Match, Not, Or
+from ganeti.opcodes.pattern import Finder
 from ganeti.query.fields import Compare, Field, needs_of
+from ganeti.serializer import Json
 from ganeti.types import FieldStatus
 
 R = TypeVar("R")
@@ -62,16 +64,25 @@ def _compile(
 
 def _condition(condition: language.Filter, field: Field[R]) -> Test[R]:
     get = field.get
-    is_host = field.compare is Compare.HOST_NAME
-    matches = language.matches
+    holds = _holds(condition, field)
 
     def test(row: R) -> bool:
         value = get(row)
         if value is None or value.__class__ is FieldStatus:
             return True  # what is not known passes
-        return matches(condition, lambda name: Cell(value, True, is_host))
+        return holds(value)
 
     return test
+
+
+def _holds(condition: language.Filter, field: Field[R]) -> Callable[[Json], bool]:
+    """The condition as a function of a value that is known."""
+    if isinstance(condition, Match):
+        name, finder = condition.field, Finder(condition.pattern)
+        return lambda value: language.found_in(name, value, finder)
+    is_host = field.compare is Compare.HOST_NAME
+    matches = language.matches
+    return lambda value: matches(condition, lambda name: Cell(value, True, is_host))
 
 
 def _all(tests: Sequence[Test[R]]) -> Test[R]:
