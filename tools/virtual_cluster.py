@@ -6,6 +6,7 @@ daemon on its own loopback address. `VirtualCluster.create` makes the directorie
 `run` or by the program `cmd` of a node's directory.
 
     DIR/cluster.json               network and names
+    DIR/bashrc                     for the bash that a node's `cmd` starts: TAB completes
     DIR/node1.example.com/cmd      runs a command as on that node
     DIR/node1.example.com/…        the node's files, as below / of a real node
 
@@ -51,6 +52,7 @@ COMMAND_TIMEOUT_S = 120.0
 END_S = 10.0  # from giving up the pid file to the end of the process
 INTERRUPTED_S = 20.0  # for a command to end after Ctrl-C
 MARK = "cluster.json"
+BASHRC = "bashrc"
 PROC = Path("/proc")
 
 Say = Callable[[str], None]
@@ -142,6 +144,7 @@ class VirtualCluster:
         cluster._make_alias()
         for name in names:
             cluster._make_node(name)
+        cluster._make_bashrc()
         document = {"network": network, "nodes": names}
         (directory / MARK).write_text(json.dumps(document, indent=1) + "\n")
         return cluster
@@ -228,9 +231,24 @@ class VirtualCluster:
 # Run a command as on {name}; without one, a shell.
 export {ROOT_VARIABLE}="{root}" {HOSTNAME_VARIABLE}="{name}"
 export PATH="{TOP}/scripts:{TOP}/daemons:{Path(sys.executable).parent}:$PATH"
-[ $# -gt 0 ] || exec "${{SHELL:-/bin/sh}}"
-exec "$@"
+[ $# -gt 0 ] && exec "$@"
+case "${{SHELL:-/bin/sh}}" in
+  */bash) exec "$SHELL" --rcfile "{self.base / BASHRC}" ;;
+esac
+exec "${{SHELL:-/bin/sh}}"
 """
+
+    def _make_bashrc(self) -> None:
+        """What an interactive bash reads: the user's own file, and how to complete our programs."""
+        try:
+            from argcomplete import shell_integration
+        except ImportError:
+            code = ""
+        else:
+            programs = sorted(path.name for path in (TOP / "scripts").iterdir())
+            code = shell_integration.shellcode(programs)
+        own = "[ ! -f ~/.bashrc ] || . ~/.bashrc"
+        (self.directory / BASHRC).write_text(f"{own}\n{code}\n")
 
     # Processes.
 

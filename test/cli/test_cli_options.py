@@ -122,3 +122,16 @@ def test_name_and_address_are_checked_unless_said_otherwise() -> None:
     assert checks() == (True, True)
     assert checks("--no-name-check", "--no-ip-check") == (False, False)
     assert checks("--no-name-check", "--name-check") == (True, True)
+
+
+def test_values_of_options_are_completed_with_what_the_table_says() -> None:
+    from ganeti.cli.complete import kind_of_option
+
+    for name in PROGRAMS:
+        for command in program_of(name).commands.values():
+            rows = TABLE[name]["commands"][command.name]["options"]
+            told = {tuple(row["flags"]): row["value_kind"] for row in rows if "value_kind" in row}
+            for option in command.options:
+                if option.flags in told:
+                    kind = kind_of_option(name, command.name, option.dest)
+                    assert kind == told[option.flags], (name, command.name, option.flags)

@@ -140,6 +140,15 @@ def test_a_copied_installation_runs(installed: Path) -> None:
     assert done.stdout.startswith("gnt-cluster (ganeti ")
 
 
+def test_installed_completion_knows_every_program(installed: Path) -> None:
+    directory = own(installed, f"{PREFIX}/share/bash-completion/completions")
+    for program in sorted((TOP / "scripts").iterdir()):
+        file = directory / program.name  # bash-completion loads the file of the command's name
+        done = step(["bash", "-c", f". {file} && complete -p {program.name}"], installed)
+        assert done.split() == [*done.split()[:-1], program.name]
+        assert "-F _python_argcomplete" in done
+
+
 def test_a_second_installation_keeps_the_settings_of_the_first(
     installed: Path, built: Path
 ) -> None:
