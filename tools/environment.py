@@ -63,6 +63,7 @@ PACKAGES: dict[str, Package] = {
     "iputils-arping": Package("arping", "announcing the master's address", tests_only=True),
     "iputils-ping": Package("ping", "asking guests", tests_only=True),
     "nftables": Package("nft", "cutting nodes off", tests_only=True),
+    "openvswitch-switch": Package("ovs-vswitchd", "guests in a switch", tests_only=True),
     "ganeti-htools": Package("hinfo", "other programs on the master's socket", tests_only=True),
     "make": Package("make", "building the package", tests_only=True),
     "autoconf": Package("autoconf", "building the package", tests_only=True),

@@ -308,6 +308,7 @@ def test_rules_of_an_earlier_guest_are_dropped_before_a_route_is_made(tmp_path: 
     kvm_tap.connect(host, "web1", [], nic, 0, "no-such-tap")
     assert asked == [
         *["ip rule del dev no-such-tap"] * 3,
+        "ip link set no-such-tap address fe:00:00:00:00:01",
         "ip link set no-such-tap up",
         "ip rule add dev no-such-tap table 100",
         "ip route replace 192.0.2.9 table 100 proto static dev no-such-tap",

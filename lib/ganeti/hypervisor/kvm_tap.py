@@ -138,10 +138,11 @@ def connect_commands(
     link = str(nic.nicparams.get("link") or "")
     vlan = str(nic.nicparams.get("vlan") or "")
     up = ["ip", "link", "set", interface, "up"]
+    # A low MAC on the tap would become the bridge's own and change when the guest stops. A routed
+    # guest has it as its router's, which must be the same where it migrates to.
+    address = ["ip", "link", "set", interface, "address", "fe" + nic.mac[2:]]
     if mode == NicMode.BRIDGED:
-        # A low MAC on the tap would become the bridge's own and change when the guest stops.
-        address = "fe" + nic.mac[2:]
-        made = [["ip", "link", "set", interface, "address", address], up]
+        made = [address, up]
         if bridge_mtu:
             made.append(["ip", "link", "set", interface, "mtu", bridge_mtu])
         made.append(["ip", "link", "set", interface, "master", link])
@@ -156,7 +157,7 @@ def connect_commands(
             made.append(["ovs-vsctl", "set", "port", interface, f"trunks={','.join(trunks)}"])
         return made
     if mode == NicMode.ROUTED:
-        return [up, *_routes(nic, interface, link)]
+        return [address, up, *_routes(nic, interface, link)]
     raise HypervisorError(
         f"nic {nic.uuid}: what connects an interface of mode {mode!r} is the script {SCRIPT} in the"
         " configuration directory, which is not there"

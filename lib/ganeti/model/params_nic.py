@@ -18,7 +18,7 @@ NIC_PARAMS = table(
         Kind.STRING,
         "bridged",
         "how the interface is attached",
-        one_of("bridged", "routed", "openvswitch"),
+        one_of("bridged", "routed", "openvswitch", "ext"),
     ),
     Param("link", Kind.STRING, DEFAULT_BRIDGE, "bridge, switch, or routing table"),
     Param("vlan", Kind.STRING, "", "VLAN tag and trunks, for bridges and switches"),
