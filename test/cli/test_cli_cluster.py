@@ -90,6 +90,16 @@ def test_getmaster_reads_the_file_and_asks_nobody(tmp_path: Path) -> None:
     assert shell.run("gnt-cluster", "getmaster") == (0, "node7.example.com\n", "")
 
 
+@pytest.mark.parametrize(
+    "line", ["gnt-node add node2", "gnt-cluster master-failover", "gnt-cluster info"]
+)
+def test_a_machine_without_a_cluster_is_told_so(tmp_path: Path, line: str) -> None:
+    done = Shell(tmp_path).run(*line.split())
+    assert done.status == 1
+    assert done.err.startswith("Failure: prerequisites not met for this operation:\n")
+    assert "the cluster is not initialised, or this machine is not part of it" in done.err
+
+
 def test_ping_never_prints(tmp_path: Path) -> None:
     assert Shell(tmp_path).run("gnt-cluster", "master-ping") == (1, "", "")
     alive = Shell(tmp_path, LuxiReplay({"QueryClusterInfo": {}}))

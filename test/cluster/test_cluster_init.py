@@ -54,6 +54,9 @@ def test_commands_before_init_name_the_missing_cluster(bare: ClusterBed) -> None
     done = bare("gnt-node list")
     assert done.rc == 1
     assert "not initialised" in done.err
+    adding = bare("gnt-node add node2")
+    assert adding.rc == 1
+    assert "not initialised" in adding.err
     assert bare("gnt-cluster getmaster").rc == 2
     assert bare("gnt-cluster master-ping").rc == 1
 

@@ -115,6 +115,7 @@ def master_failover(run: Run) -> int:
 
     from ganeti.master import failover
 
+    run.world.cluster_value("master_node")
     logging.getLogger("ganeti").addHandler(logging.NullHandler())  # `say` tells what matters
     wanted = run.options
     if wanted.no_voting:

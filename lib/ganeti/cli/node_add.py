@@ -77,7 +77,7 @@ def full_name(run: Run, name: str) -> str:
     """The full name that the resolver gives; OpPrereqError RESOLVER when it gives none."""
     from ganeti.utils import hosts
 
-    family = IpFamily(int(run.world.ssconf("primary_ip_family") or IpFamily.IPV4))
+    family = IpFamily(int(run.world.cluster_value("primary_ip_family") or IpFamily.IPV4))
     try:
         return hosts.look_up(run.world.paths, name, family).name
     except ResolverError as error:

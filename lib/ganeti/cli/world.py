@@ -83,8 +83,20 @@ class World:
         path = self.paths.ssconf(key)
         try:
             return path.read_text().rstrip("\n")
+        except FileNotFoundError as error:
+            raise ConfigurationError(
+                f"{path} does not exist; it does on every node of a cluster"
+            ) from error
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}") from error
+
+    def cluster_value(self, key: str) -> str:
+        """As `ssconf`, for a command that needs a cluster: OpPrereqError where there is none."""
+        if not self.paths.ssconf(key).exists():
+            raise OpPrereqError(
+                "the cluster is not initialised, or this machine is not part of it", Code.INVAL
+            )
+        return self.ssconf(key)
 
 
 class _Explaining:
@@ -104,12 +116,7 @@ class _Explaining:
 
 def _explain_silence(world: World) -> None:
     """OpPrereqError if this is no cluster, or not its master; else the daemon is down."""
-    try:
-        master = world.ssconf("master_node")
-    except ConfigurationError:
-        raise OpPrereqError(
-            "the cluster is not initialised, or this machine is not part of it", Code.INVAL
-        ) from None
+    master = world.cluster_value("master_node")
     if master != world.hostname:
         raise OpPrereqError(
             f"this is not the master node; run the command on node {master!r}",
