@@ -70,6 +70,9 @@ def test_master_daemon_refuses_to_run_without_a_cluster(bare: ClusterBed) -> Non
 def test_a_cluster_lives_from_init_to_destroy(bare: ClusterBed) -> None:
     assert bare.init().rc == 0
     assert bare.ok("gnt-cluster getmaster") == "node1.example.com\n"
+    assert "gnt:client:gnt-cluster" in bare.cluster.paths(1).job_file(1).read_text()
+    for directory, mode in bare.cluster.paths(1).directories.items():
+        assert directory.stat().st_mode & 0o7777 == mode, directory
     assert bare("gnt-cluster master-ping").rc == 0
     again = bare.init()
     assert again.rc == 1

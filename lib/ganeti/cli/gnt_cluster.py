@@ -87,7 +87,8 @@ def init(run: Run) -> None:
     from ganeti.master.bootstrap import init_cluster
 
     request = init_request(run.names[0], run.options)
-    init_cluster(run.world.paths, run.world.hostname, request, run.err)
+    trail = run.reason_trail()
+    init_cluster(run.world.paths, run.world.hostname, request, run.err, reason=trail)
 
 
 @PROGRAM.command("destroy", options=[options.YES_DO_IT])

@@ -102,12 +102,14 @@ class Run:
             given = getattr(self.options, name, None)
             if given is not None:
                 common[name] = PRIORITIES[given] if name == "priority" else given
-        when_ns = int(self.world.now() * NANOSECONDS)
-        trail = list(opcode.reason or ())
-        if self.options.reason:
-            trail.append(("gnt:user", self.options.reason, when_ns))
-        trail.append((f"gnt:client:{self.program}", self.command, when_ns))
+        trail = [*(opcode.reason or ()), *self.reason_trail()]
         return opcode.replace(reason=trail, **common).to_json()
+
+    def reason_trail(self) -> list[tuple[str, str, int]]:
+        """Why the jobs of this command are run: what was given with --reason, and the command."""
+        when_ns = int(self.world.now() * NANOSECONDS)
+        trail = [("gnt:user", self.options.reason, when_ns)] if self.options.reason else []
+        return [*trail, (f"gnt:client:{self.program}", self.command, when_ns)]
 
     def send(self, *opcodes: Opcode) -> int:
         """Submit as one job; returns its number, which --print-jobid shows."""

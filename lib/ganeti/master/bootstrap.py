@@ -13,7 +13,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ganeti import constants
@@ -91,16 +91,25 @@ class InitRequest:
     ssh_key_bits: int | None = None
 
 
-def init_cluster(paths: Paths, hostname: str, request: InitRequest, say: Say) -> int:
+def init_cluster(
+    paths: Paths,
+    hostname: str,
+    request: InitRequest,
+    say: Say,
+    *,
+    reason: Sequence[tuple[str, str, int]] = (),
+) -> int:
     """Create the cluster with this node as its master; returns the number of the first job.
 
-    `say` gets a line for what is skipped or takes its time. Raises OpPrereqError, with nothing
-    changed, or the error of the step that failed, with everything undone.
+    `say` gets a line for what is skipped or takes its time, `reason` is the trail of that job.
+    Raises OpPrereqError, with nothing changed, or the error of the step that failed, with
+    everything undone.
     """
     identity = check(paths, hostname, request)
     made = Undone(paths)
     try:
-        return _create(paths, hostname, request, identity, say)
+        _create(paths, hostname, request, identity, say)
+        return _post_init(paths, reason)
     except BaseException:
         made.undo()
         raise
@@ -159,9 +168,9 @@ def check(paths: Paths, hostname: str, request: InitRequest) -> Identity:
     return identity
 
 
-def _create(paths: Paths, hostname: str, request: InitRequest, identity: Identity, say: Say) -> int:
-    from dataclasses import replace
-
+def _create(
+    paths: Paths, hostname: str, request: InitRequest, identity: Identity, say: Say
+) -> None:
     disk = LocalDisk()
     for directory in (paths.data, paths.queue, paths.archive, paths.run, paths.log, paths.lock):
         disk.mkdir(directory, mode=0o755 if directory == paths.data else DIRECTORY_MODE)
@@ -186,7 +195,6 @@ def _create(paths: Paths, hostname: str, request: InitRequest, identity: Identit
         disk.replace(paths.ssconf(key), ssconf_bytes(value), mode=SSCONF_MODE)
     daemons.start(paths, hostname, daemons.NODED)
     daemons.start(paths, hostname, daemons.MASTERD)
-    return _post_init(paths)
 
 
 def ssconf_bytes(value: str) -> bytes:
@@ -195,10 +203,10 @@ def ssconf_bytes(value: str) -> bytes:
     return text.encode()
 
 
-def _post_init(paths: Paths) -> int:
+def _post_init(paths: Paths, reason: Sequence[tuple[str, str, int]]) -> int:
     """Run the first job, whose hooks tell that the cluster is there."""
     client = Client(paths)
-    number = int(client.call("SubmitJob", [OpClusterPostInit().to_json()]))
+    number = int(client.call("SubmitJob", [OpClusterPostInit(reason=list(reason)).to_json()]))
     end = time.monotonic() + POST_INIT_TIMEOUT_S
     while time.monotonic() < end:
         answer = client.call("WaitForJobChange", number, ["status"], None, None, 10)
