@@ -27,14 +27,16 @@ class FaultyDisk:
 
     Each write, sync, rename, unlink, creation of a file or directory is an operation, counted from
     1. `fail_at=n`: the nth fails (a write leaves a torn part); with `lasting` all after it, too,
-    as when the machine stops. `crash()` is the disk after a power cut: synced things are there,
-    of others a part, chosen by `seed`. `repaired()` is the disk as programs see it, without faults.
+    as when the machine stops. While it is `full` nothing can be written. `crash()` is the disk
+    after a power cut: synced things are there, of others a part, chosen by `seed`. `repaired()` is
+    the disk as programs see it, without faults.
     """
 
     def __init__(self, *, fail_at: int | None = None, lasting: bool = False, seed: int = 0) -> None:
         self.fail_at = fail_at
         self.lasting = lasting
         self.failed = False
+        self.full = False
         self.operations = 0
         self.log: list[str] = []
         self._random = random.Random(seed)
@@ -104,6 +106,8 @@ class FaultyDisk:
         return self._names[path]
 
     def _write(self, path: Path, inode: Inode, data: bytes) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         try:
             self._step("write", path)
         except OSError:

@@ -165,6 +165,37 @@ def test_change_of_a_running_job_waits_for_a_better_disk() -> None:
     run(main())
 
 
+def test_full_disk_refuses_jobs_and_undo_steps_and_is_overcome() -> None:
+    async def main() -> None:
+        executor = SteeredExecutor()
+        machine = Machine(executor)
+        queue = machine.queue()
+        await queue.start()
+        number = await queue.submit([delay()])
+        executor.grant(number)
+        await until(queue, number, "running")
+        machine.disk.full = True
+        for _ in range(3):
+            with pytest.raises(JobQueueError, match="No space left on device; it takes jobs again"):
+                await queue.submit([delay()])
+        with pytest.raises(JobQueueError, match="No space left on device") as caught:
+            await executor.runs[number].before(Step("blockdev_remove", ("disk-1",), "node-uuid"))
+        executor.fail(number, caught.value)
+        await asyncio.sleep(60)
+        assert queue.jobs[number].status == "running"  # nobody was told that it has ended
+        machine.disk.full = False
+        job = await until_end(queue, number)
+        assert job.ops[0].result[0] == "JobQueueError"
+        new = await queue.submit([delay()])
+        assert list(queue.jobs) == [number, new]
+        after = machine.after_crash().queue()
+        await after.start()
+        assert list(after.jobs) == [number, new]
+        await after.stop()
+
+    run(main())
+
+
 def test_restart_runs_what_was_queued_or_waited_and_ends_what_ran() -> None:
     async def main() -> None:
         executor = SteeredExecutor()

@@ -16,10 +16,11 @@ from fakes.services import FakeServices, a_cluster
 from fakes.small_cluster import Client, SmallCluster, create, delay, node_name
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
-from ganeti.errors import OpResultError
+from ganeti.errors import OpExecError, OpResultError
 from ganeti.logic.base import LogicalUnit
 from ganeti.master.bridge import Bridge
 from ganeti.master.processor import carry_out
+from ganeti.master.worker import wait_for
 from ganeti.opcodes.test import OpTestDelay
 from ganeti.serializer import Json
 
@@ -93,6 +94,14 @@ def test_what_takes_too_long_is_cancelled_on_the_loop() -> None:
         return ended.wait(5)
 
     assert on_bridge(work) is True
+
+
+def test_a_wait_without_end_is_an_error_that_says_what_hangs() -> None:
+    def work(bridge: Bridge) -> None:
+        wait_for(bridge, asyncio.sleep(60), "call os_get", 0.01)
+
+    with pytest.raises(OpExecError, match="call os_get did not end within 0 s: a disk or a node"):
+        on_bridge(work)
 
 
 def test_a_worker_has_the_context_of_who_asked() -> None:

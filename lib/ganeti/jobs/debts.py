@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
-from ganeti.errors import GenericError
+from ganeti.errors import GenericError, JobQueueError
 from ganeti.jobs.journal import Owed, Paid
 from ganeti.jobs.recorder import Recorder
 from ganeti.jobs.undo import Failed, Step
@@ -49,9 +49,11 @@ class Debts:
         room = max(0, MOST_OWED - len(owed))
         first = max(owed, default=0) + 1
         kept = [Owed(n, job, step, self._now()) for n, step in enumerate(steps[:room], first)]
-        if kept:
-            await self._recorder.commit(*kept)
-            self.start()
+        try:
+            await self._recorder.try_commit(*kept)
+        except JobQueueError as error:
+            return [f"{step.call}: not kept for later: {error}" for step in steps]
+        self.start()
         for one in kept:
             logger.warning("%s: its node does not answer; tried again when it does", shown(one))
         return [

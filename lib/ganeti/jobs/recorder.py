@@ -8,6 +8,7 @@ the next one is collected; batches follow each other in order.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class _Item:
     future: asyncio.Future[None] | None
     new: Sequence[Job] = ()  # a submission; their numbers are not known to anyone yet
     applied: bool = False
+    may_fail: bool = False  # who waits for it would rather have an error than wait for the disk
 
     def concerns(self, ids: set[int]) -> bool:
         return any(getattr(record, "id", None) in ids for record in self.records)
@@ -97,6 +99,16 @@ class Recorder:
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._add(_Item(records, [encode_record(record) for record in records], future))
+        await future
+
+    async def try_commit(self, *records: Record) -> None:
+        """As `commit`, but JobQueueError when the local disk fails.
+
+        For what does no harm when it comes up again after a crash all the same.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lines = [encode_record(record) for record in records]
+        self._add(_Item(records, lines, future, may_fail=True))
         await future
 
     def submit(self, jobs: Sequence[Job]) -> asyncio.Future[None]:
@@ -228,20 +240,30 @@ class Recorder:
         The failed write may come up again after a crash: a record says that these jobs are void.
         """
         refused = {job.id for item in batch for job in item.new}
-        kept: list[_Item] = []
-        if refused:
-            void = Withdrawn(tuple(sorted(refused)))
-            kept.append(_Item([void], [encode_record(void)], None))
+        kept, void = [], set(refused)
         for item in batch:
-            if item.new or item.concerns(refused):
+            if item.new or item.may_fail or item.concerns(refused):
                 if item.future is not None and not item.future.done():
-                    item.future.set_exception(
-                        JobQueueError(f"the job can't be stored: {error}; see the master's log")
-                    )
+                    item.future.set_exception(JobQueueError(cannot_store(error)))
                     item.future.exception()
+            elif len(item.records) == 1 and isinstance(item.records[0], Withdrawn):
+                void.update(item.records[0].ids)  # of the last try
             else:
                 kept.append(item)
+        if void:
+            record = Withdrawn(tuple(sorted(void)))
+            kept.insert(0, _Item([record], [encode_record(record)], None))
         self._items = kept + self._items
+
+
+def cannot_store(error: Exception) -> str:
+    """What the owner of a job reads."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the job queue can't be written: {error.filename}: {error.strerror}; it takes jobs"
+            " again when there is room on that disk of the master"
+        )
+    return f"the job queue can't be written: {error}; see the master's log"
 
 
 def snapshot_records(

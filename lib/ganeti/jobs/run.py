@@ -43,7 +43,10 @@ class OpRun(Protocol):
         """
 
     async def before(self, step: Step) -> None:
-        """Returns when the undo step is durable; to be called before what it undoes."""
+        """Returns when the undo step is durable; to be called before what it undoes.
+
+        JobQueueError when the master's disk fails: what would be undone must not be done.
+        """
 
     async def owe(self, steps: Sequence[Step]) -> Sequence[str]:
         """Undo steps whose node does not answer are tried again when it does, also after the job.
@@ -162,7 +165,7 @@ class JobRun:
             self._recorder.note(Logged(self.job.id, self.index, tuple(entries)))
 
     async def before(self, step: Step) -> None:
-        await self._recorder.commit(UndoAdded(self.job.id, self.index, step))
+        await self._recorder.try_commit(UndoAdded(self.job.id, self.index, step))
 
     async def owe(self, steps: Sequence[Step]) -> Sequence[str]:
         return await self._owe(self.job.id, steps)

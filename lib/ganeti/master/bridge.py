@@ -25,7 +25,8 @@ class Bridge:
     def wait(self, task: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """Called by a worker: run on the loop and block for the result.
 
-        After `timeout_s` the task is cancelled there and TimeoutError raised here.
+        After `timeout_s` the task is cancelled there and TimeoutError raised here. Without it the
+        task must have an end of its own.
         """
         future = asyncio.run_coroutine_threadsafe(task, self.loop)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from ganeti.config.reserve import Reservations
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.store import ConfigStore
 from ganeti.config.transaction import Draft
-from ganeti.errors import JobCanceled
+from ganeti.errors import JobCanceled, OpExecError
 from ganeti.jobs.queue import OpRun
 from ganeti.jobs.undo import Step
 from ganeti.locking.request import LockRequest
@@ -24,13 +25,17 @@ from ganeti.master.undoing import CONFIG_STEP, SETTLED, run_steps
 from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc.base import Call, Outcome, Target
-from ganeti.rpc.client import RpcClient
+from ganeti.rpc.client import FAN_OUT, RpcClient
 from ganeti.serializer import Json
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+LONGEST_WAIT_S = (
+    900.0  # for the master itself: a change that is durable, a list, ssconf on all nodes
+)
+SLACK_S = 60.0  # a call to a node is ended by its own deadline, by this only if that fails
 SLICE_S = 0.5  # how long a wait may go on without looking whether the job is to be killed
 
 
@@ -83,21 +88,27 @@ class WorkerCalls:
         self, nodes: Sequence[Node], call: Call[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> dict[str, Outcome[R]]:
         targets = [target_of(node) for node in nodes]
-        return self._wait(self._loop_side.rpc.all(targets, call, *args, **kwargs))
+        deadline_s = call.deadline_s(call.positional(args, kwargs))
+        task = self._loop_side.rpc.all(targets, call, *args, **kwargs)
+        return self._wait(task, call.name, deadline_s, len(targets))
 
     def each(
         self, work: Sequence[tuple[Node, tuple[Any, ...]]], call: Call[P, R]
     ) -> dict[str, Outcome[R]]:
         targets = {target_of(node): args for node, args in work}
-        return self._wait(self._loop_side.rpc.each(targets, call))
+        deadlines = [call.deadline_s(call.positional(args, {})) for args in targets.values()]
+        task = self._loop_side.rpc.each(targets, call)
+        return self._wait(task, call.name, max(deadlines, default=0.0), len(targets))
 
-    def _wait(self, task: Coroutine[Any, Any, T]) -> T:
+    def _wait(self, task: Coroutine[Any, Any, T], what: str, deadline_s: float, nodes: int) -> T:
+        """No longer than a fan-out may take in which every node takes its whole deadline."""
         try:
             self._kill.check()
         except JobCanceled:
             task.close()
             raise
-        return self._loop_side.bridge.wait(task)
+        rounds = max(1, math.ceil(nodes / FAN_OUT))
+        return wait_for(self._loop_side.bridge, task, f"call {what}", rounds * deadline_s + SLACK_S)
 
 
 @dataclass(slots=True)
@@ -198,8 +209,8 @@ class OpServices:
         self.loop_side.bridge.tell(self.loop_side.stop_master)
 
     def wait_for(self, task: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and block for it."""
-        return self.loop_side.bridge.wait(task)
+        """Run a coroutine on the loop and block for it; OpExecError when it takes too long."""
+        return wait_for(self.loop_side.bridge, task, "the master's own work", LONGEST_WAIT_S)
 
 
 class OpUndo:
@@ -237,6 +248,17 @@ class OpUndo:
             problems += side.bridge.wait(self._services.run.owe(late))
         for problem in problems:
             self._services.feedback(f" - WARNING: undoing: {problem}")
+
+
+def wait_for(bridge: Bridge, task: Coroutine[Any, Any, T], what: str, timeout_s: float) -> T:
+    """The result; OpExecError when there is none within that time, and the task is cancelled."""
+    try:
+        return bridge.wait(task, timeout_s)
+    except TimeoutError as error:
+        raise OpExecError(
+            f"{what} did not end within {timeout_s:.0f} s: a disk or a node hangs; see the log of"
+            " the master daemon"
+        ) from error
 
 
 async def distribute(store: ConfigStore, *, anew: bool) -> None:
