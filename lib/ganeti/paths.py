@@ -38,7 +38,12 @@ class Paths:
         return self.root != Path("/")
 
     def below(self, path: str) -> Path:
-        """The absolute path `path` of a node, as seen from outside its root."""
+        """The absolute path `path` of a node, as seen from outside its root.
+
+        As in the kernel's, `..` at the top of a root stays there.
+        """
+        if self.is_virtual and ".." in path:
+            path = os.path.normpath("/" + path.lstrip("/"))
         return self.root / path.lstrip("/")
 
     def virtual(self, path: str | Path) -> str:
@@ -46,6 +51,23 @@ class Paths:
         return "/" + str(Path(path).relative_to(self.root)) if self.is_virtual else str(path)
 
     # Directories.
+    @property
+    def directories(self) -> dict[Path, int]:
+        """Those that every node has, with their modes: facts/node-behaviour.md §11."""
+        return {
+            self.data: 0o755,
+            self.queue: 0o750,
+            self.archive: 0o750,
+            self.run: 0o775,
+            self.sockets: 0o770,
+            self.disk_links: 0o755,
+            self.crypto_keys: 0o700,
+            self.tasks: 0o700,
+            self.log: 0o770,
+            self.os_log: 0o750,
+            self.lock: 0o1777,
+        }
+
     @property
     def data(self) -> Path:
         return self.below(LOCALSTATEDIR) / "lib/ganeti"

@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 CONFIG_MODE = 0o640
 SSCONF_MODE = 0o444
-DIRECTORY_MODE = 0o750
+STORAGE_MODE = 0o750
 PING_S = 5.0
 LEAVE_S = 15.0
 POLL_S = 0.02
@@ -172,11 +172,11 @@ def _create(
     paths: Paths, hostname: str, request: InitRequest, identity: Identity, say: Say
 ) -> None:
     disk = LocalDisk()
-    for directory in (paths.data, paths.queue, paths.archive, paths.run, paths.log, paths.lock):
-        disk.mkdir(directory, mode=0o755 if directory == paths.data else DIRECTORY_MODE)
+    for directory, mode in paths.directories.items():
+        disk.mkdir(directory, mode=mode)
     for place in (request.file_storage_dir, request.shared_file_storage_dir):
         if place:
-            paths.below(place).mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            paths.below(place).mkdir(mode=STORAGE_MODE, parents=True, exist_ok=True)
     host_key = ""
     if paths.is_virtual:
         say("this is a virtual cluster: SSH keys and the master address are left alone")

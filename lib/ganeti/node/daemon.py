@@ -31,10 +31,7 @@ from ganeti.utils import daemonize, hosts, log, net
 
 logger = logging.getLogger(__name__)
 
-RUN_DIRECTORIES = {"instance-disks": 0o755, "crypto": 0o700, "socket": 0o770, "tasks": 0o700}
-
-
-NOT_SERVING = {"context", "daemon", "setup", "task"}
+NOT_SERVING = {"certificates", "context", "daemon", "setup", "task"}
 
 
 def load_served() -> None:
@@ -125,16 +122,7 @@ def _page(status: int, text: str) -> Answer:
 
 def make_directories(settings: NodeSettings) -> None:
     """The directories that calls write to exist."""
-    paths = settings.paths
-    wanted = {
-        paths.data: 0o755,
-        paths.run: 0o775,
-        paths.log: log.DIRECTORY_MODE,
-        paths.lock: 0o1777,
-    }
-    wanted |= {paths.run / name: mode for name, mode in RUN_DIRECTORIES.items()}
-    wanted |= {paths.os_log: 0o750}
-    for directory, mode in wanted.items():
+    for directory, mode in settings.paths.directories.items():
         if not directory.is_dir():
             directory.mkdir(parents=True)
             directory.chmod(mode)  # whatever the umask
