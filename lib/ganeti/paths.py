@@ -162,8 +162,27 @@ class Paths:
         return self.data / "server.pem"
 
     @property
+    def server_pem_new(self) -> Path:
+        """The cluster's next certificate, while it is renewed (ours)."""
+        return self.data / "server.pem.new"
+
+    @property
+    def server_pem_old(self) -> Path:
+        """The one before, until the renewal is over (ours)."""
+        return self.data / "server.pem.old"
+
+    @property
+    def server_pem_former(self) -> Path:
+        """Certificates, without keys, that the cluster once had (ours)."""
+        return self.data / "server.pem.former"
+
+    @property
     def client_pem(self) -> Path:
         return self.data / "client.pem"
+
+    @property
+    def client_pem_new(self) -> Path:
+        return self.data / "client.pem.new"
 
     @property
     def rapi_pem(self) -> Path:

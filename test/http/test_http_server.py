@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from fakes.nodes import a_root, start_node
 from ganeti.http.client import HttpClient
-from ganeti.http.server import Answer, HttpServer, Limits, Request, loop_factory
+from ganeti.http.listener import Limits, loop_factory
+from ganeti.http.server import Answer, HttpServer, Request
 from ganeti.http.tls import client_context
 
 FAST = Limits(first_request_s=0.3, idle_s=0.3, body_s=0.3, answer_s=0.5, body_bytes=1000)

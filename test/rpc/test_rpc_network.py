@@ -22,7 +22,7 @@ from fakes.nodes import (
 )
 from ganeti.errors import OpExecError
 from ganeti.http.client import PER_HOST, HttpAnswer, Unreachable
-from ganeti.http.server import loop_factory
+from ganeti.http.listener import loop_factory
 from ganeti.paths import Paths
 from ganeti.rpc import calls
 from ganeti.rpc.base import Outcome, Target

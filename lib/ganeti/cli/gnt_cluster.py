@@ -6,6 +6,7 @@ import time
 
 from ganeti.cli import options
 from ganeti.cli.app import Argument, Program, many, one
+from ganeti.cli.cluster_crypto import RENEWING
 from ganeti.cli.failure import Refused
 from ganeti.cli.lists import print_page
 from ganeti.cli.options_cluster import INITIALISING, MODIFYING
@@ -59,6 +60,8 @@ IGNORE_OFFLINE_NODES = options.value(
     default=True,
     help="no: offline nodes count among those that must answer",
 )
+ON = options.switch("--on", dest="on", help="switch the nodes on, start the instances")
+GROUPS = options.switch("--groups", dest="groups", help="the names are those of node groups")
 VERIFY_CODES = tuple(
     "ECLUSTERCERT ECLUSTERCFG ECLUSTERCLIENTCERT ECLUSTERDANGLINGINST ECLUSTERDANGLINGNODES"
     " ECLUSTERFILECHECK EEXTAGS EGROUPDIFFERENTPVSIZE EINSTANCEBADNODE EINSTANCEDOWN"
@@ -372,6 +375,35 @@ def repair_disk_sizes(run: Run) -> None:
     from ganeti.opcodes.cluster import OpClusterRepairDiskSizes
 
     run.submit(OpClusterRepairDiskSizes(instances=run.names))
+
+
+@PROGRAM.command("renew-crypto", options=RENEWING)
+def renew_crypto(run: Run) -> None:
+    """Make new certificates, secrets and SSH keys."""
+    from ganeti.cli import cluster_crypto
+
+    cluster_crypto.renew_crypto(run)
+
+
+@PROGRAM.command(
+    "epo",
+    args=many("free"),
+    options=[
+        options.FORCE,
+        ON,
+        GROUPS,
+        options.SHOW_ALL,
+        options.OOB_TIMEOUT,
+        options.SHUTDOWN_TIMEOUT,
+        options.POWER_DELAY,
+    ],
+    usage="[--on] {--all | --groups <group>... | <node>...}",
+)
+def epo(run: Run) -> int:
+    """Emergency power off: stop instances and switch nodes off; --on: the reverse."""
+    from ganeti.cli import cluster_epo
+
+    return cluster_epo.epo(run)
 
 
 @PROGRAM.command("show-ispecs-cmd")

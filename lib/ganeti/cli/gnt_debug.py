@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ganeti.cli import options
 from ganeti.cli.app import Program, many, one
+from ganeti.cli.debug_allocator import ASKING
+from ganeti.cli.failure import Refused
 from ganeti.cli.lists import LOCKS
 from ganeti.cli.run import Run
 from ganeti.cli.values import read_number
@@ -11,7 +13,7 @@ from ganeti.constants import EXIT_SUCCESS
 from ganeti.errors import Code, OpPrereqError
 from ganeti.serializer import Json, loads
 
-PROGRAM = Program("gnt-debug")
+PROGRAM = Program("gnt-debug", aliases={"allocator": "iallocator"})
 
 ON_MASTER = options.switch(
     "--no-master", dest="on_master", default=True, help="do not sleep on the master"
@@ -152,3 +154,42 @@ def locks(run: Run) -> int:
         run.out()
         run.world.stdout.flush()
         run.world.sleep(interval)
+
+
+@PROGRAM.command("iallocator", args=many("free", 1), options=ASKING, usage="<instance>...")
+def iallocator(run: Run) -> None:
+    """Show what an instance allocator would be asked, or ask it."""
+    from ganeti.cli.debug_allocator import ask_allocator
+
+    ask_allocator(run)
+
+
+@PROGRAM.command("test-jobqueue", options=[options.PRIORITY])
+def test_jobqueue(run: Run) -> None:
+    """Try whether the job queue works."""
+    from ganeti.cli.debug_jobqueue import test_job_queue
+
+    test_job_queue(run)
+
+
+@PROGRAM.command("test-osparams", options=[options.OS_PARAMETERS_SECRET, *options.SUBMITTING])
+def test_osparams(run: Run) -> None:
+    """Send secret OS parameters, which must not be seen anywhere."""
+    from ganeti.opcodes.test import OpTestOsParams
+
+    run.submit(OpTestOsParams(osparams_secret=run.options.osparams_secret))
+
+
+@PROGRAM.command("wconfd", args=many("free", 1), usage="<function> [<argument>...]")
+def wconfd(run: Run) -> None:
+    """Call a function of the configuration daemon of older releases."""
+    raise Refused(
+        "There is no ganeti-wconfd in this release: ganeti-masterd holds the configuration and the"
+        " locks; see gnt-debug locks"
+    )
+
+
+@PROGRAM.command("metad", args=many("free", 1), usage="<function> [<argument>...]")
+def metad(run: Run) -> None:
+    """Call a function of the metadata daemon."""
+    raise Refused("There is no ganeti-metad in this release, so it can't be asked anything")

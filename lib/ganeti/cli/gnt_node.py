@@ -66,20 +66,6 @@ CONFIRM = options.switch("--yes", dest="confirm", help="skip the question")
 IGNORE_STATUS = options.switch(
     "--ignore-status", dest="ignore_status", help="do not mark the nodes offline first"
 )
-OOB_TIMEOUT = options.value(
-    "--oob-timeout",
-    dest="oob_timeout",
-    kind="int",
-    default=60,
-    help="seconds that the out-of-band program may take",
-)
-POWER_DELAY = options.value(
-    "--power-delay",
-    dest="power_delay",
-    kind="float",
-    default=2.0,
-    help="seconds between switching nodes on",
-)
 DO_LOCKING = options.switch("--sync", dest="do_locking", help="lock the nodes meanwhile")
 NODE_SETUP = options.switch(
     "--no-node-setup", dest="node_setup", default=True, help="has no effect any more"
@@ -276,8 +262,8 @@ def powercycle(run: Run) -> None:
         options.FORCE,
         options.NO_HEADERS,
         options.SEPARATOR,
-        OOB_TIMEOUT,
-        POWER_DELAY,
+        options.OOB_TIMEOUT,
+        options.POWER_DELAY,
     ],
 )
 def power(run: Run) -> int:
@@ -290,7 +276,7 @@ def power(run: Run) -> int:
 @PROGRAM.command(
     "health",
     args=many("node"),
-    options=[options.NO_HEADERS, options.SEPARATOR, options.PRIORITY, OOB_TIMEOUT],
+    options=[options.NO_HEADERS, options.SEPARATOR, options.PRIORITY, options.OOB_TIMEOUT],
 )
 def health(run: Run) -> int:
     """Tell the health of nodes, as their out-of-band programs see it."""

@@ -161,6 +161,20 @@ SHUTDOWN_TIMEOUT = value(
     default=120,
     help="seconds for a clean stop",
 )
+OOB_TIMEOUT = value(
+    "--oob-timeout",
+    dest="oob_timeout",
+    kind="int",
+    default=60,
+    help="seconds that the out-of-band program may take",
+)
+POWER_DELAY = value(
+    "--power-delay",
+    dest="power_delay",
+    kind="float",
+    default=2.0,
+    help="seconds between switching nodes on",
+)
 
 # Instances.
 IALLOCATOR = value(

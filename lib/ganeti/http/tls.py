@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from ganeti.errors import X509CertError
@@ -19,8 +20,15 @@ from ganeti.paths import Paths
 CIPHERS = "HIGH:-DES:-3DES:-EXPORT:-DH"  # facts/constants.json OPENSSL_CIPHERS
 
 
+def authorities(paths: Paths) -> list[Path]:
+    """Whose signature counts: server.pem's; while it is renewed, its successor's and its
+    predecessor's as well."""
+    between = (paths.server_pem_new, paths.server_pem_old)
+    return [paths.server_pem, *(place for place in between if place.exists())]
+
+
 def server_context(
-    certificate: Path, *, key: Path | None = None, clients_signed_by: Path | None = None
+    certificate: Path, *, key: Path | None = None, clients_signed_by: Sequence[Path] = ()
 ) -> ssl.SSLContext:
     """A context that shows `certificate`; with `clients_signed_by` it demands client certificates.
 
@@ -30,21 +38,23 @@ def server_context(
     _harden(context)
     context.num_tickets = 0  # connections are kept, so nobody resumes sessions
     _load_chain(context, certificate, key)
-    if clients_signed_by is not None:
+    if clients_signed_by:
         context.verify_mode = ssl.CERT_REQUIRED
-        _load_authority(context, clients_signed_by)
+        for authority in clients_signed_by:
+            _load_authority(context, authority)
     return context
 
 
 def client_context(paths: Paths) -> ssl.SSLContext:
-    """A context for calls to nodes: shows client.pem (else server.pem), trusts server.pem only."""
+    """A context for calls to nodes: shows client.pem (else server.pem), trusts `authorities`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _harden(context)
     context.check_hostname = False  # nodes are known by their certificate, not by its name
     context.verify_mode = ssl.CERT_REQUIRED
     own = paths.client_pem if paths.client_pem.exists() else paths.server_pem
     _load_chain(context, own, None)
-    _load_authority(context, paths.server_pem)
+    for authority in authorities(paths):
+        _load_authority(context, authority)
     return context
 
 

@@ -111,8 +111,8 @@ class Services(Protocol):
     def commit(self, transaction: Callable[[Draft], T]) -> T:
         """One change of the configuration; durable when it returns."""
 
-    def feedback(self, text: str, kind: str = "message") -> None:
-        """A line of the job's log."""
+    def feedback(self, text: Json, kind: str = "message") -> None:
+        """A line of the job's log; an entry of another kind may be more than a text."""
 
     def release(self, request: LockRequest) -> None:
         """Give back all locks but those that `request` names."""
@@ -134,6 +134,9 @@ class Services(Protocol):
 
         `anew`: even if it has not changed since it was last sent.
         """
+
+    def renew_tls(self) -> None:
+        """Further calls to nodes are made with the certificates that are now in the files."""
 
     def query(self, what: str, fields: Sequence[str], qfilter: Json) -> dict[str, Json]:
         """A query as LUXI's Query answers it."""

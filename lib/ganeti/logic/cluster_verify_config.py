@@ -40,6 +40,8 @@ class ClusterVerifyConfig(QueryUnit[OpClusterVerifyConfig]):
         report.step("Verifying cluster certificate files")
         for finding in certificate_findings(self.services.paths, self.services.now()):
             report.tell(finding)
+        for finding in client_certificate_findings(config):
+            report.tell(finding)
         report.step("Verifying hypervisor parameters")
         for problem in hypervisor_problems(config):
             report.tell(Finding("ECLUSTERCFG", "", problem))
@@ -60,6 +62,29 @@ def certificate_findings(paths: Paths, now: float) -> Iterator[Finding]:
         if severity is not x509.Severity.FINE:
             is_warning = severity is x509.Severity.WARNING
             yield Finding("ECLUSTERCERT", "", f"{path}: {text}", is_warning)
+    if paths.server_pem_new.exists() or paths.server_pem_old.exists():
+        text = "a renewal of the cluster certificate was broken off, so two of them count"
+        way_out = "gnt-cluster renew-crypto --new-cluster-certificate completes it"
+        yield Finding("ECLUSTERCERT", "", f"{text}: {way_out}", True)
+
+
+def client_certificate_findings(config: Snapshot) -> Iterator[Finding]:
+    """What is wrong with the map of the candidates' certificates itself."""
+    certs = config.cluster.candidate_certs
+    if not certs:
+        yield Finding("ECLUSTERCLIENTCERT", "", "the map of candidates' certificates is empty")
+    owners: dict[str, list[str]] = {}
+    for uuid, digest in sorted(certs.items()):
+        node = config.nodes.get(uuid)
+        owners.setdefault(digest, []).append(node.name if node else uuid)
+        if node is None:
+            way_out = "gnt-cluster renew-crypto --new-node-certificates removes it"
+            text = f"a certificate is accepted that is not a node's, {uuid}: {way_out}"
+            yield Finding("ECLUSTERCLIENTCERT", "", text)
+    for names in owners.values():
+        if len(names) > 1:
+            text = f"nodes with the same client certificate: {', '.join(names)}"
+            yield Finding("ECLUSTERCLIENTCERT", "", text)
 
 
 def hypervisor_problems(config: Snapshot) -> Iterator[str]:

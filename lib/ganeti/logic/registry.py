@@ -23,6 +23,8 @@ SHARED = {
     "OP_TAGS_SET": "tags",
     "OP_TAGS_DEL": "tags",
     "OP_TEST_DELAY": "test",
+    "OP_TEST_JQUEUE": "test",
+    "OP_TEST_OS_PARAMS": "test",
     "OP_QUERY": "query",
     "OP_QUERY_FIELDS": "query",
 }

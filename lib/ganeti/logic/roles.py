@@ -16,6 +16,8 @@ from ganeti.logic.candidates import fill_pool, pool_stats
 from ganeti.model.node import Node
 from ganeti.rpc import calls
 
+RENEWING = "-bootstrap"  # the master's former certificate, see cluster_renew_crypto
+
 
 def demotes_too_many(config: Snapshot, node: Node) -> bool:
     """Whether too few candidates would be left without this one."""
@@ -62,7 +64,8 @@ def _forget_certificates(draft: Draft) -> None:
     certs = {
         uuid: digest
         for uuid, digest in config.cluster.candidate_certs.items()
-        if uuid in config.nodes and _is_candidate(config, config.nodes[uuid])
+        if uuid.endswith(RENEWING)
+        or (uuid in config.nodes and _is_candidate(config, config.nodes[uuid]))
     }
     if certs != config.cluster.candidate_certs:
         draft.update_cluster(replace(config.cluster, candidate_certs=certs))

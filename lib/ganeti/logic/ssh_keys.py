@@ -5,11 +5,17 @@ What can't be spread is told and stops nothing; `gnt-cluster verify` finds it, a
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from ganeti.config.snapshot import Snapshot
-from ganeti.logic.base import WARNING, Services
+from ganeti.config.transaction import Draft
+from ganeti.errors import Code, OpPrereqError
+from ganeti.logic.base import INFO, WARNING, Services
 from ganeti.model.node import Node
 from ganeti.rpc import calls
 from ganeti.rpc.base import Outcome
+from ganeti.types import SshKeyType
 
 
 def publish(services: Services, node: Node, *, readd: bool = False) -> None:
@@ -76,6 +82,64 @@ def follow_roles(services: Services, before: Snapshot) -> None:
                 *(uuid, node.name, sorted(new), potential, True, False, False, False, False),
             ),
         )
+
+
+BITS: Final = {SshKeyType.RSA: 2048, SshKeyType.DSA: 1024, SshKeyType.ECDSA: 256}
+ECDSA_BITS: Final = (256, 384, 521)
+LEAST_RSA_BITS: Final = 1024
+
+
+def check_kind(kind: SshKeyType | None, bits: int | None) -> None:
+    """OpPrereqError unless ssh-keygen(1) makes such keys."""
+    if bits is None:
+        return
+    fine = {
+        SshKeyType.DSA: bits == BITS[SshKeyType.DSA],
+        SshKeyType.ECDSA: bits in ECDSA_BITS,
+    }.get(kind or SshKeyType.RSA, bits >= LEAST_RSA_BITS)
+    if not fine:
+        raise OpPrereqError(
+            f"an SSH key of type {kind or SshKeyType.RSA} can't have {bits} bits: rsa has"
+            f" {LEAST_RSA_BITS} or more, dsa {BITS[SshKeyType.DSA]}, ecdsa 256, 384 or 521",
+            Code.INVAL,
+        )
+
+
+def renew(services: Services, kind: SshKeyType | None, bits: int | None) -> None:
+    """Every node that is online has a new key, of that type and length if it is given."""
+    config = services.snapshot()
+    cluster = config.cluster
+    old = SshKeyType(cluster.ssh_key_type)
+    new = kind or old
+    new_bits = bits or (cluster.ssh_key_bits if new == old else BITS[new])
+    check_kind(new, new_bits)
+    if services.paths.is_virtual:
+        services.feedback(f"{INFO}this is a virtual cluster: its nodes have no SSH keys")
+        return
+    nodes = sorted(config.online_nodes(), key=lambda node: node.name)
+    failed = services.rpc.one(
+        config.master(),
+        calls.node_ssh_keys_renew,
+        [node.uuid for node in nodes],
+        [node.name for node in nodes],
+        sorted(node.uuid for node in config.candidates()),
+        _potential(config),
+        str(old),
+        str(new),
+        new_bits,
+    )
+    for name, problem in failed:
+        services.feedback(
+            f"{WARNING}SSH key of node {name}: {problem}; gnt-node add --readd {name} mends it"
+        )
+    if (new, new_bits) != (old, cluster.ssh_key_bits):
+
+        def remember(draft: Draft) -> None:
+            draft.update_cluster(
+                replace(draft.snapshot.cluster, ssh_key_type=str(new), ssh_key_bits=new_bits)
+            )
+
+        services.commit(remember)
 
 
 def _are_managed(services: Services, config: Snapshot) -> bool:

@@ -99,6 +99,9 @@ def _digest(config: Snapshot, node: Node, digest: str) -> Iterator[Finding]:
     elif not node.master_candidate and listed is not None:
         text = f"node {node.name} is no master candidate, but its certificate is listed"
         yield Finding("ECLUSTERCLIENTCERT", "", text)
+    elif listed is None and digest in config.cluster.candidate_certs.values():
+        text = f"node {node.name} has the client certificate of a master candidate"
+        yield Finding("ECLUSTERCLIENTCERT", "", text)
 
 
 def _hypervisors(node: Node, answers: Answers) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from ganeti import constants
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.store import ConfigStore, StoreSettings, followers_of
-from ganeti.http.server import loop_factory
+from ganeti.http.listener import loop_factory
 from ganeti.http.tls import client_context
 from ganeti.jobs.queue import JobQueue
 from ganeti.jobs.recover import recover_queue
@@ -159,6 +159,7 @@ class Master:
             locks=self.locks,
             queries=MasterQueries(self.engine),
             paths=paths,
+            transport=self.settings.transport,
             stop_master=self._end_soon,
             now=self.settings.now,
         )

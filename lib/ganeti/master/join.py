@@ -180,7 +180,17 @@ def _join_document(paths: Paths, key_type: str, key_bits: int) -> Json:
         "authorized_keys": {**_candidates_keys(paths), "master": [str(root_key)]},
         "ssh_key_type": key_type,
         "ssh_key_bits": key_bits,
+        "former_certificates": former_certificates(paths),
     }
+
+
+def former_certificates(paths: Paths) -> list[str]:
+    """What the cluster's certificate was before; a node that was down then still has it."""
+    try:
+        text = paths.server_pem_former.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [pem.decode() for pem in x509.split_certificates(text)]
 
 
 def _candidates_keys(paths: Paths) -> dict[str, list[str]]:

@@ -25,7 +25,7 @@ from ganeti.master.undoing import CONFIG_STEP, SETTLED, run_steps
 from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc.base import Call, Outcome, Target
-from ganeti.rpc.client import FAN_OUT, RpcClient
+from ganeti.rpc.client import FAN_OUT, RpcClient, Transport
 from ganeti.serializer import Json
 
 P = ParamSpec("P")
@@ -67,6 +67,7 @@ class LoopSide:
     locks: JobLocks
     queries: MasterQueries
     paths: Paths
+    transport: Callable[[Paths], Transport]
     stop_master: Callable[[], None]
     now: Callable[[], float]
 
@@ -163,7 +164,7 @@ class OpServices:
     def is_degraded(self) -> bool:
         return self.loop_side.store.degraded
 
-    def feedback(self, text: str, kind: str = "message") -> None:
+    def feedback(self, text: Json, kind: str = "message") -> None:
         self.loop_side.bridge.tell(self.run.log, kind, text)
 
     def release(self, request: LockRequest) -> None:
@@ -183,6 +184,9 @@ class OpServices:
 
     def distribute(self, *, anew: bool = False) -> None:
         self.wait_for(distribute(self.loop_side.store, anew=anew))
+
+    def renew_tls(self) -> None:
+        self.wait_for(self.loop_side.rpc.renew(self.loop_side.transport(self.paths)))
 
     def query(self, what: str, fields: Sequence[str], qfilter: Json) -> dict[str, Json]:
         return self.wait_for(self.loop_side.queries.query(what, fields, qfilter))

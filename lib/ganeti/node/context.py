@@ -74,6 +74,7 @@ class NodeContext:
     run: Runner = run
     files: Disk = field(default_factory=LocalDisk)
     stop_daemon: Callable[[], None] = lambda: None  # node_leave_cluster ends noded with it
+    renew_tls: Callable[[], None] = lambda: None  # noded reads its certificates again
     _hypervisors: dict[str, Hypervisor] = field(default_factory=dict, repr=False)
     _storages: dict[str, BlockDevice] = field(default_factory=dict, repr=False)
 
@@ -118,8 +119,8 @@ class NodeContext:
 
     @property
     def storage_host(self) -> StorageHost:
-        from ganeti.storage.base import StorageHost
         from ganeti.node import ext_task
+        from ganeti.storage.base import StorageHost
 
         return StorageHost(
             paths=self.paths,

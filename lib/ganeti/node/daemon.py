@@ -20,8 +20,9 @@ from pathlib import Path
 
 import ganeti.node as node_room
 from ganeti.constants import EXIT_SUCCESS, NODED_PORT
-from ganeti.http.server import TEXT, Answer, HttpServer, Limits, Request, loop_factory
-from ganeti.http.tls import CandidateRule, server_context
+from ganeti.http.listener import Limits, loop_factory
+from ganeti.http.server import TEXT, Answer, HttpServer, Request
+from ganeti.http.tls import CandidateRule, authorities, server_context
 from ganeti.node.context import NodeContext, NodeSettings
 from ganeti.paths import Paths
 from ganeti.rpc import calls  # noqa: F401  declares the calls
@@ -43,6 +44,7 @@ def load_served() -> None:
 
 PROGRAM = "ganeti-noded"
 SWITCH_S = 0.0005  # a worker delays the loop by no more than that
+RENEW_S = 10.0  # to read certificates; takes milliseconds
 LAST_ANSWER_S = 1.0  # node_leave_cluster is answered before the daemon ends
 
 
@@ -85,7 +87,7 @@ class NodeDaemon:
             )
         self._server = HttpServer(
             self._handle,
-            tls=context,
+            tls=self._context(),
             gate=self._gate,
             limits=self._limits,
             workers=self.settings.workers,
@@ -99,6 +101,25 @@ class NodeDaemon:
         if self._server is not None:
             await self._server.stop()
         await asyncio.sleep(0)
+
+    async def renew_tls(self) -> None:
+        """New connections are made with the certificates that are now in the files.
+
+        X509CertError, and nothing has changed, when they are not usable.
+        """
+        if self._server is not None:
+            await self._server.renew_tls(self._context())
+            logger.info("node %s: certificates read again", self.settings.hostname)
+
+    def _context(self) -> ssl.SSLContext | None:
+        if not self._with_tls:
+            return None
+        paths = self.settings.paths
+        return server_context(
+            self.settings.certificate or paths.server_pem,
+            key=self.settings.key,
+            clients_signed_by=authorities(paths),
+        )
 
     def _gate(self, method: str, path: str, certificate: bytes | None) -> Answer | None:
         if self._with_tls:
@@ -209,7 +230,10 @@ async def _live(
     def end_after_answer() -> None:
         loop.call_soon_threadsafe(loop.call_later, LAST_ANSWER_S, ended.set)
 
-    context = NodeContext(settings=settings, stop_daemon=end_after_answer)
+    def renew_tls() -> None:
+        asyncio.run_coroutine_threadsafe(daemon.renew_tls(), loop).result(RENEW_S)
+
+    context = NodeContext(settings=settings, stop_daemon=end_after_answer, renew_tls=renew_tls)
     daemon = NodeDaemon(settings, context=context, tls=tls)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)

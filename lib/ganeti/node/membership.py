@@ -14,13 +14,11 @@ from ganeti.node.context import NodeContext
 from ganeti.node.file import write
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
-from ganeti.serializer import Json
 from ganeti.utils import daemons
 from ganeti.version import CONFIG_VERSION
 
 logger = logging.getLogger(__name__)
 
-CERTIFICATE_MODE = 0o440
 PAUSE_MODE = 0o644
 PAUSE_FORGOTTEN_S = 3600  # a pause so long over is removed
 
@@ -57,33 +55,15 @@ def backup_name(place: Path, now: float) -> Path:
 def node_crypto_tokens(
     node: NodeContext, token_request: Sequence[calls.TokenRequest]
 ) -> list[tuple[str, str]]:
-    """Digests of the client certificate, after it was made anew or removed where asked."""
+    """Digests of the client certificate, after what was asked was done with it."""
+    from ganeti.node import certificates  # costs memory that a noded rarely needs
+
     answers = []
     for kind, action, options in token_request:
         if kind != "ssl":
             raise OpExecError(f"crypto token type {kind!r} is not known; only ssl is")
-        answers.append((kind, _ssl_token(node, action, dict(options or {}))))
+        answers.append((kind, certificates.ssl_token(node, action, options or {})))
     return answers
-
-
-def _ssl_token(node: NodeContext, action: str, options: dict[str, Json]) -> str:
-    from ganeti.utils import x509  # costs memory that a noded rarely needs
-
-    place = node.paths.client_pem
-    if action == "get":
-        return x509.digest(x509.load_certificate(place))
-    if action == "delete":
-        node.files.unlink(place, missing_ok=True)
-        return ""
-    if action != "create":
-        raise OpExecError(f"crypto token action {action!r} is not known; use get, create, delete")
-    if options.get("cert_file", node.paths.virtual(place)) != node.paths.virtual(place):
-        raise OpExecError(f"a client certificate is only made as {node.paths.virtual(place)}")
-    server = x509.load_pair(node.paths.server_pem)
-    serial = int(options.get("serial_no", 1))
-    made = x509.make_client(node.hostname, server, node.clock.now(), serial=serial)
-    write(node, place, made.pem(), CERTIFICATE_MODE, None)
-    return made.digest
 
 
 @serves(calls.get_watcher_pause)

@@ -41,6 +41,7 @@ class JoinDocument:
     authorized_keys: dict[str, list[str]] = field(default_factory=dict)  # node uuid: keys
     ssh_key_type: str = "rsa"
     ssh_key_bits: int = 2048
+    former_certificates: tuple[str, ...] = ()  # PEM; what the cluster had before (ours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class KeysDocument:
     node_daemon_certificate: str  # PEM, the certificate only
     public_keys: tuple[str, dict[str, list[str]]] | None = None
     authorized_keys: tuple[str, dict[str, list[str]]] | None = None
+    generate: tuple[str, int, str] | None = None  # type, bits, ending of root's new key pair
+    activate: tuple[str, str, str] | None = None  # type, ending, former type (ours)
 
 
 D = TypeVar("D", JoinDocument, SetupDocument, KeysDocument)
@@ -82,13 +85,16 @@ def check_cluster(paths: Paths, cluster_name: str) -> None:
         )
 
 
-def check_certificate(paths: Paths, pem: str) -> None:
-    """Refuse who does not know the certificate of this machine's cluster, if it has one."""
+def check_certificate(paths: Paths, pem: str, former: Sequence[str] = ()) -> None:
+    """Refuse who does not know the certificate of this machine's cluster, if it has one.
+
+    A node that was down when the cluster's certificate was renewed has a `former` one.
+    """
     if not paths.server_pem.exists():
         return
-    own = x509.load_certificate(paths.server_pem)
-    given = x509.parse_certificate(pem.encode(), "input")
-    if x509.digest(own) != x509.digest(given):
+    own = x509.digest(x509.load_certificate(paths.server_pem))
+    known = (x509.parse_certificate(one.encode(), "input") for one in (pem, *former))
+    if own not in {x509.digest(one) for one in known}:
         raise OpPrereqError(
             f"{paths.server_pem} is the certificate of another cluster",
             Code.STATE,
@@ -105,12 +111,16 @@ def update_keys(paths: Paths, document: KeysDocument) -> None:
         ssh_keys.change_authorized(paths, *document.authorized_keys)
     if document.public_keys is not None:
         ssh_keys.change_ring(paths, *document.public_keys)
+    if document.generate is not None:
+        ssh_keys.generate(paths, *document.generate)
+    if document.activate is not None:
+        ssh_keys.activate(paths, *document.activate)
 
 
 def prepare_join(paths: Paths, document: JoinDocument) -> None:
     """Host keys and root's authorised keys are those of the cluster."""
     check_cluster(paths, document.cluster_name)
-    check_certificate(paths, document.node_daemon_certificate)
+    check_certificate(paths, document.node_daemon_certificate, document.former_certificates)
     if paths.is_virtual:
         return
     changed = [_write_host_key(paths, *key) for key in document.ssh_host_key]
@@ -141,8 +151,9 @@ def set_up_daemon(paths: Paths, document: SetupDocument) -> None:
     """The node has the cluster's secrets and ssconf, and its daemon runs."""
     check_cluster(paths, document.cluster_name)
     disk = LocalDisk()
-    for directory, mode in paths.directories.items():
-        disk.mkdir(directory, mode=mode)
+    for directory in (paths.data, paths.run, paths.log, paths.lock):
+        disk.mkdir(directory, mode=0o755)
+    disk.mkdir(paths.queue)
     daemons.stop(paths, daemons.NODED)
     for key, value in document.ssconf.items():
         disk.replace(_ssconf_place(paths, key), value.encode(), mode=SSCONF_MODE)
@@ -151,6 +162,8 @@ def set_up_daemon(paths: Paths, document: SetupDocument) -> None:
     disk.replace(paths.server_pem, server.pem(), mode=KEY_MODE)
     client = x509.make_client(document.node_name, server, time.time())
     disk.replace(paths.client_pem, client.pem(), mode=KEY_MODE)
+    for left in (paths.server_pem_new, paths.server_pem_old, paths.client_pem_new):
+        disk.unlink(left, missing_ok=True)
     make_storage_directories(paths, document.ssconf)
     if document.start_node_daemon:
         daemons.start(paths, document.node_name, daemons.NODED)

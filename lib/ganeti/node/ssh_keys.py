@@ -21,6 +21,7 @@ from ganeti.utils.ssh_keys import Keys
 
 HELPER = f"{LIBDIR}/ssh-update"
 UPDATE_S = 30.0
+NEW = ".new"  # ending of a key pair that waits for its turn
 
 Failures = list[tuple[str, str]]
 
@@ -96,6 +97,75 @@ def node_ssh_key_remove(
     return failures
 
 
+@serves(calls.node_ssh_keys_renew)
+def node_ssh_keys_renew(
+    node: NodeContext,
+    node_uuids: Sequence[str],
+    node_names: Sequence[str],
+    master_candidate_uuids: Sequence[str],
+    potential_master_candidates: Sequence[str],
+    old_key_type: str,
+    new_key_type: str,
+    new_key_bits: int,
+) -> Failures:
+    """Until the end the old keys may log in as well; this node changes its own key last."""
+    if node.is_virtual:
+        return []
+    before = ssh_keys.read_ring(node.paths)
+    names = sorted(zip(node_names, node_uuids), key=lambda one: one[0] == node.hostname)
+    new: dict[str, list[str]] = {}
+    failures: Failures = []
+    for name, uuid in names:
+        try:
+            new[uuid] = [_generated(node, name, new_key_type, new_key_bits)]
+        except OpExecError as error:
+            failures.append((name, str(error)))
+    if node.hostname not in {name for name, uuid in names if uuid in new}:
+        return failures  # without a key of its own this node could reach no other any more
+    log_in = {uuid: keys for uuid, keys in new.items() if uuid in master_candidate_uuids}
+    failures += _spread(node, names, potential_master_candidates, ("add", log_in), ("add", new))
+    for name, uuid in names:
+        if uuid in new:
+            change = {"activate": [new_key_type, NEW, old_key_type]}
+            failures += _update(node, name, change)
+    gone = {
+        uuid: [key for key in before.get(uuid, []) if key not in keys] for uuid, keys in new.items()
+    }
+    removed = ("remove", {uuid: keys for uuid, keys in gone.items() if keys})
+    return failures + _spread(
+        node, names, potential_master_candidates, removed, ("replace_or_add", new)
+    )
+
+
+def _generated(node: NodeContext, name: str, kind: str, bits: int) -> str:
+    """The public key of a new pair on that node, which does not use it yet."""
+    if name == node.hostname:
+        return ssh_keys.generate(node.paths, kind, bits, NEW)
+    for _, problem in _update(node, name, {"generate": [kind, bits, NEW]}):
+        raise OpExecError(f"no new key: {problem}")
+    argv = [*_ssh(node, name), "cat", f"/root/.ssh/id_{kind}{NEW}.pub"]
+    done = node.run(argv, timeout_s=UPDATE_S)
+    if not done.ok:
+        raise OpExecError(f"its new key can't be read: {done.reason}: {done.last_lines(3)}")
+    return done.stdout.strip()
+
+
+def _spread(
+    node: NodeContext,
+    names: Sequence[tuple[str, str]],
+    potential_master_candidates: Sequence[str],
+    authorized: tuple[str, Keys],
+    ring: tuple[str, Keys],
+) -> Failures:
+    failures = []
+    for name, _ in names:
+        change: dict[str, Json] = {"authorized_keys": list(authorized)} if authorized[1] else {}
+        if name in potential_master_candidates:
+            change["public_keys"] = list(ring)
+        failures += _update(node, name, change)
+    return failures
+
+
 def _own_keys(ring: Keys, uuid: str, name: str) -> Keys:
     if uuid not in ring:
         raise OpExecError(
@@ -118,12 +188,19 @@ def _update(node: NodeContext, name: str, change: dict[str, Json]) -> Failures:
             ssh_keys.change_authorized(node.paths, *change["authorized_keys"])
         if "public_keys" in change:
             ssh_keys.change_ring(node.paths, *change["public_keys"])
+        if "activate" in change:
+            ssh_keys.activate(node.paths, *change["activate"])
         return []
     from ganeti.utils import x509  # costs memory that a noded rarely needs
 
     cluster = node.ssconf("cluster_name")
     certificate = x509.load_pair(node.paths.server_pem).certificate_pem().decode()
     document = {"cluster_name": cluster, "node_daemon_certificate": certificate, **change}
-    argv = ssh_argv("ssh", ssh_port(node, name), cluster, str(node.paths.known_hosts))
-    done = node.run([*argv, f"root@{name}", HELPER], stdin=dump_bytes(document), timeout_s=UPDATE_S)
+    done = node.run([*_ssh(node, name), HELPER], stdin=dump_bytes(document), timeout_s=UPDATE_S)
     return [] if done.ok else [(name, f"{done.reason}: {done.last_lines(3) or 'no output'}")]
+
+
+def _ssh(node: NodeContext, name: str) -> list[str]:
+    known = str(node.paths.known_hosts)
+    argv = ssh_argv("ssh", ssh_port(node, name), node.ssconf("cluster_name"), known)
+    return [*argv, f"root@{name}"]

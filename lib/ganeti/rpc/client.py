@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -65,6 +66,7 @@ class RpcClient:
     ) -> None:
         self.health = health or Health()
         self._transport = transport
+        self._carrying: Counter[Transport] = Counter()  # calls under way
         self._fan_out = fan_out
         self._now = now
 
@@ -100,9 +102,25 @@ class RpcClient:
         return (await self.ask(node, call, *args, **kwargs)).get(call.name)
 
     async def renew(self, transport: Transport) -> None:
-        """Further calls use `transport` (the certificates are new); the old one is closed."""
+        """Further calls use `transport` (the certificates are new).
+
+        The old one is closed when the calls that it carries have ended.
+        """
         old, self._transport = self._transport, transport
-        await old.close()
+        if old not in self._carrying:
+            await old.close()
+
+    async def _post(self, node: Target, call: str, body: bytes, timeout_s: float) -> HttpAnswer:
+        transport = self._transport
+        self._carrying[transport] += 1
+        try:
+            return await transport.post(node, call, body, timeout_s)
+        finally:
+            self._carrying[transport] -= 1
+            if not self._carrying[transport]:
+                del self._carrying[transport]
+                if transport is not self._transport:
+                    await transport.close()
 
     async def close(self) -> None:
         await self._transport.close()
@@ -134,7 +152,7 @@ class RpcClient:
         try:
             if refusal is None and self.health.is_probed(node.uuid):
                 await self._probe(node, deadline_s)
-            answer = await self._transport.post(node, call.name, body, deadline_s)
+            answer = await self._post(node, call.name, body, deadline_s)
         except Unreachable as error:
             now = self._now()
             cost_s = 0.0 if error.closed else now - began
@@ -154,7 +172,7 @@ class RpcClient:
         Asked before the call itself, which may be one that waits for an hour.
         """
         probe = calls.version
-        await self._transport.post(node, probe.name, _body(probe, ()), min(deadline_s, PROBE_S))
+        await self._post(node, probe.name, _body(probe, ()), min(deadline_s, PROBE_S))
         self.health.succeeded(node.uuid)
 
 

@@ -8,12 +8,14 @@ facts/node-behaviour.md §6 and §13.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from ganeti.errors import Code, OpPrereqError
 from ganeti.paths import Paths
 from ganeti.utils.files import LocalDisk
-from ganeti.utils.ssh import root_directory
+from ganeti.utils.process import run
+from ganeti.utils.ssh import KEYGEN_TIMEOUT_S, root_directory
 
 KEYS_MODE: Final = 0o600
 
@@ -103,3 +105,42 @@ def change_authorized(paths: Paths, action: str, keys: Keys) -> None:
     text = changed_authorized(before, action, keys)
     if text != before:
         LocalDisk().replace(place, text.encode(), mode=KEYS_MODE)
+
+
+def generate(paths: Paths, kind: str, bits: int, ending: str) -> str:
+    """Root has a new key pair, `id_KIND` with that ending; one of that name is replaced.
+
+    Returns the line of its public key.
+    """
+    private = _key_file(paths, kind, ending)
+    public = private.with_name(f"{private.name}.pub")
+    for place in (private, public):
+        place.unlink(missing_ok=True)
+    argv = ["ssh-keygen", "-q", "-t", kind, "-b", str(bits), "-N", "", "-f", str(private)]
+    run(argv, timeout_s=KEYGEN_TIMEOUT_S).check()
+    return public.read_text().strip()
+
+
+def activate(paths: Paths, kind: str, ending: str, former: str) -> None:
+    """The key pair with that ending is root's own now; one of another type is gone.
+
+    The public part goes away first: ssh(1) would offer it with a private key that is another's.
+    """
+    new, own = _key_file(paths, kind, ending), _key_file(paths, kind, "")
+    disk = LocalDisk()
+    if new.exists():
+        disk.unlink(own.with_name(f"{own.name}.pub"), missing_ok=True)
+        disk.rename(new, own)
+    public = new.with_name(f"{new.name}.pub")
+    if public.exists():
+        disk.rename(public, own.with_name(f"{own.name}.pub"))
+    if former != kind:
+        old = _key_file(paths, former, "")
+        for place in (old, old.with_name(f"{old.name}.pub")):
+            disk.unlink(place, missing_ok=True)
+
+
+def _key_file(paths: Paths, kind: str, ending: str) -> Path:
+    if not kind.isalnum() or "/" in ending:
+        raise OpPrereqError(f"{kind!r} with {ending!r} is no kind of SSH key", Code.INVAL)
+    return root_directory(paths) / f"id_{kind}{ending}"

@@ -153,6 +153,12 @@ def parse_certificate(pem: bytes, where: str) -> x509.Certificate:
         raise X509CertError(where, "holds no usable certificate") from error
 
 
+def split_certificates(pem: bytes) -> list[bytes]:
+    """Each certificate of a PEM text."""
+    end = b"-----END CERTIFICATE-----\n"
+    return [part + end for part in pem.split(end) if part.strip()]
+
+
 def check_key_match(key: rsa.RSAPrivateKey, certificate: x509.Certificate, where: str) -> None:
     """X509CertError unless the private key belongs to the certificate."""
     if key.public_key() != certificate.public_key():
