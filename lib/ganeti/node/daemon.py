@@ -77,14 +77,6 @@ class NodeDaemon:
         """It answers calls. X509CertError without a usable server.pem, OSError when the address
         is taken."""
         make_directories(self.settings)
-        context: ssl.SSLContext | None = None
-        if self._with_tls:
-            server_pem = self.settings.certificate or self.settings.paths.server_pem
-            context = server_context(
-                server_pem,
-                key=self.settings.key,
-                clients_signed_by=self.settings.paths.server_pem,
-            )
         self._server = HttpServer(
             self._handle,
             tls=self._context(),

@@ -151,9 +151,8 @@ def set_up_daemon(paths: Paths, document: SetupDocument) -> None:
     """The node has the cluster's secrets and ssconf, and its daemon runs."""
     check_cluster(paths, document.cluster_name)
     disk = LocalDisk()
-    for directory in (paths.data, paths.run, paths.log, paths.lock):
-        disk.mkdir(directory, mode=0o755)
-    disk.mkdir(paths.queue)
+    for directory, mode in paths.directories.items():
+        disk.mkdir(directory, mode=mode)
     daemons.stop(paths, daemons.NODED)
     for key, value in document.ssconf.items():
         disk.replace(_ssconf_place(paths, key), value.encode(), mode=SSCONF_MODE)
