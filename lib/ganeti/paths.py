@@ -114,19 +114,24 @@ class Paths:
         return self.run / "crypto"
 
     @property
+    def transfers(self) -> Path:
+        """One directory per end of a transfer between nodes."""
+        return self.run / "import-export"
+
+    @property
     def os_log(self) -> Path:
         return self.log / "os"
+
+    @property
+    def ext_log(self) -> Path:
+        """Logs of the scripts of external storage."""
+        return self.log / "extstorage"
 
     @property
     def hooks(self) -> Path:
         return self.conf / "hooks"
 
     @property
-    @property
-    def ext_log(self) -> Path:
-        """Logs of the scripts of external storage."""
-        return self.log / "extstorage"
-
     def os_search(self) -> list[Path]:
         return [self.below(place) for place in OS_SEARCH]
 

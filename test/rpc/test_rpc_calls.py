@@ -23,11 +23,10 @@ UNSERVED = set(
     """
     blockdev_addchildren blockdev_removechildren drbd_attach_net
     drbd_disconnect_net drbd_helper drbd_needs_activation drbd_wait_sync export_info
-    export_list export_remove export_start finalize_export impexp_abort
-    impexp_cleanup impexp_status import_start instance_metadata_modify lv_list
+    export_list export_remove finalize_export
+    instance_metadata_modify lv_list
     node_configure_ovs node_ensure_daemon
-    node_ssh_keys_renew node_volumes vg_list x509_cert_create
-    x509_cert_remove
+    node_ssh_keys_renew node_volumes vg_list
     """.split()
 )
 

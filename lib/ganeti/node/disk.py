@@ -21,6 +21,7 @@ from ganeti.model.report import (
     MirrorOutcome,
     SyncPause,
 )
+from ganeti.node import impexp_dir
 from ganeti.node.context import NodeContext
 from ganeti.node.os_task import cancel_scripts_on
 from ganeti.rpc import calls
@@ -109,7 +110,6 @@ def guest_disks(node: NodeContext, instance: FilledInstance) -> list[GuestDisk]:
     return made
 
 
-def _wants_uri(disk: Disk) -> bool:
 def _unreachable(node: NodeContext, disk: Disk, hypervisor: str) -> str:
     what = node.storage(disk.dev_type).describe(disk)
     if _wants_uri(disk):
@@ -120,6 +120,7 @@ def _unreachable(node: NodeContext, disk: Disk, hypervisor: str) -> str:
     return f"{what}: has no path on this node; access=userspace uses its address"
 
 
+def _wants_uri(disk: Disk) -> bool:
     return (disk.params or {}).get("access") == "userspace"
 
 
@@ -158,6 +159,7 @@ def blockdev_create(
 def blockdev_remove(node: NodeContext, bdev: Disk) -> None:
     """The device first, then its children; all are tried before an error is told."""
     cancel_scripts_on(node, [bdev.uuid])
+    impexp_dir.end_on_disks(node, [bdev.uuid])
     problems = []
     for disk in bdev.walk():
         try:
@@ -335,8 +337,6 @@ def blockdev_setinfo(node: NodeContext, disk: Disk, info: str) -> None:
     node.storage(disk.dev_type).set_info(disk, info)
 
 
-@serves(calls.blockdev_convert)
-def blockdev_convert(node: NodeContext, bdev_src: Disk, bdev_dest: Disk) -> None:
 @serves(calls.blockdev_verify)
 def blockdev_verify(node: NodeContext, disk: Disk) -> None:
     node.storage(disk.dev_type).verify(disk)
@@ -351,6 +351,8 @@ def blockdev_snapshot(
     return made
 
 
+@serves(calls.blockdev_convert)
+def blockdev_convert(node: NodeContext, bdev_src: Disk, bdev_dest: Disk) -> None:
     source, target = device_path(node, bdev_src), device_path(node, bdev_dest)
     _copy(node, source, target, f"disk {bdev_dest.uuid}")
 

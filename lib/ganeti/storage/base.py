@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ganeti.errors import BlockDeviceError
 from ganeti.model.report import BlockDeviceStatus, Dimensions
 from ganeti.serializer import Json
+from ganeti.storage import stream
 from ganeti.types import DiskTemplate
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class Attached:
         return self.uris.get(hypervisor)
 
 
-@dataclass(frozen=True, slots=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongRun:
     """A program that changes a device and may take long. `name`: only one at a time may have it.
@@ -74,6 +74,7 @@ class LongRun:
     timeout_s: float
 
 
+@dataclass(frozen=True, slots=True)
 class StorageHost:
     """What a driver may touch of its node: file locations and the way to run programs.
 
@@ -83,9 +84,9 @@ class StorageHost:
 
     paths: Paths
     run: Runner
-
     execute: Callable[[LongRun], str] | None = None
     now: Callable[[], float] = time.time
+
 
 class BlockDevice(ABC):
     """Driver of one kind of device on one node.
@@ -143,8 +144,35 @@ class BlockDevice(ABC):
         """`size_mib` MiB from `offset_mib` on read as zeroes."""
         raise BlockDeviceError(f"{self.describe(disk)}: devices of this kind can't be wiped")
 
+    def dump_argv(self, disk: Disk) -> list[str]:
+        """Command that writes the contents to its standard output; the device is assembled."""
+        path = self._path(disk)
+        return stream.dump_argv(path, disk.size, direct=stream.takes_direct(path))
+
+    def load_argv(self, disk: Disk) -> list[str]:
+        """Command that fills the device from its standard input; the device is assembled."""
+        path = self._path(disk)
+        return stream.load_argv(
+            path, direct=stream.takes_direct(path), sparse=stream.is_unwritten(path)
+        )
+
+    def _path(self, disk: Disk) -> Path:
+        attached = self.assemble(disk)
+        if attached.path is None:
+            raise BlockDeviceError(f"{self.describe(disk)}: has no path on this node")
+        return attached.path
+
     def set_info(self, disk: Disk, text: str) -> None:  # noqa: B027
         """The device bears `text`, where its kind can."""
+
+    def verify(self, disk: Disk) -> None:  # noqa: B027
+        """The disk's own parameters are such that it can be made on this node."""
+
+    def snapshot(
+        self, disk: Disk, name: str | None = None, size_mib: int | None = None
+    ) -> tuple[Json, ...]:
+        """The logical id of a new device that holds what `disk` holds now."""
+        raise BlockDeviceError(f"{self.describe(disk)}: devices of this kind have no snapshots")
 
     def describe(self, disk: Disk) -> str:
         """The device in a message."""
@@ -165,12 +193,3 @@ def worst(statuses: Sequence[BlockDeviceStatus]) -> BlockDeviceStatus:
         is_degraded=any(s.is_degraded for s in statuses),
         ldisk_status=max(s.ldisk_status for s in statuses),
     )
-    def verify(self, disk: Disk) -> None:  # noqa: B027
-        """The disk's own parameters are such that it can be made on this node."""
-
-    def snapshot(
-        self, disk: Disk, name: str | None = None, size_mib: int | None = None
-    ) -> tuple[Json, ...]:
-        """The logical id of a new device that holds what `disk` holds now."""
-        raise BlockDeviceError(f"{self.describe(disk)}: devices of this kind have no snapshots")
-

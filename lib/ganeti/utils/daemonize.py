@@ -85,6 +85,17 @@ class PidFile:
         self._file = file
         return self
 
+    def hand_to(self, start: Callable[[int], int]) -> int:
+        """A child holds the file from now on, and its number stands in it.
+
+        `start` gets the descriptor that the child has to inherit, and returns the child's number.
+        """
+        with self._open_locked() as file:
+            pid = start(file.fileno())
+            file.truncate(0)
+            file.write(f"{pid}\n")
+        return pid
+
     def _open_locked(self) -> IO[str]:
         while True:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

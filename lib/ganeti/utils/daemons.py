@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ganeti
-from ganeti.build import SBINDIR
+from ganeti.build import LIBDIR, SBINDIR
 from ganeti.constants import EXIT_NOT_MASTER
 from ganeti.errors import OpExecError
 from ganeti.paths import HOSTNAME_VARIABLE, ROOT_VARIABLE, Paths
@@ -36,6 +36,12 @@ def program(name: str) -> Path:
     """The program: beside the package in a source checkout, else where it was installed."""
     checkout = Path(ganeti.__file__).resolve().parents[2] / "daemons" / name
     return checkout if checkout.exists() else Path(SBINDIR) / name
+
+
+def helper(name: str) -> Path:
+    """A program that other programs start: in tools/ of a source checkout, else below LIBDIR."""
+    checkout = Path(ganeti.__file__).resolve().parents[2] / "tools" / name
+    return checkout if checkout.exists() else Path(LIBDIR) / name
 
 
 def environment(paths: Paths, hostname: str) -> dict[str, str]:

@@ -1,0 +1,63 @@
+"""Certificates for one transfer: RUN/crypto/<name>/{key,cert} (facts/node-behaviour.md §4)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+
+from ganeti.errors import GenericError, OpExecError
+from ganeti.node.context import NodeContext
+from ganeti.rpc import calls
+from ganeti.rpc.base import serves
+from ganeti.utils import x509
+
+NAME: Final = re.compile(r"x509-[a-zA-Z0-9_.-]{1,100}")
+KEY, CERTIFICATE = "key", "cert"
+MODE: Final = 0o400
+MOST_S: Final = 7 * 86400
+STAMP: Final = "%Y-%m-%d_%H_%M_%S"
+
+
+def find(node: NodeContext, name: str) -> Path:
+    """The directory of a certificate that is here; OpExecError when there is none."""
+    place = _place(node, name)
+    if not place.is_dir():
+        raise OpExecError(f"certificate {name}: there is none of this name on this node")
+    return place
+
+
+def _place(node: NodeContext, name: str) -> Path:
+    if NAME.fullmatch(name) is None:
+        raise GenericError(f"{name!r} is not the name of a certificate")
+    return node.paths.crypto_keys / name
+
+
+@serves(calls.x509_cert_create)
+def x509_cert_create(node: NodeContext, validity: int) -> tuple[str, str]:
+    if validity <= 0:
+        raise GenericError(f"a certificate can't be valid for {validity} s")
+    now = node.clock.now()
+    made = x509.make_self_signed(node.hostname, now, seconds=min(validity, MOST_S))
+    stamp = time.strftime(STAMP, time.localtime(now))
+    place = node.paths.crypto_keys / f"x509-{stamp}-{secrets.token_hex(4)}"
+    place.mkdir(0o700, parents=True)
+    key = made.key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    node.files.place(place / KEY, key, mode=MODE)
+    node.files.place(place / CERTIFICATE, made.certificate_pem(), mode=MODE)
+    return place.name, made.certificate_pem().decode("ascii")
+
+
+@serves(calls.x509_cert_remove)
+def x509_cert_remove(node: NodeContext, name: str) -> None:
+    """One that is not there is no error: it may have been removed before."""
+    shutil.rmtree(_place(node, name), ignore_errors=True)
