@@ -27,6 +27,7 @@ from ganeti.model.report import (
 )
 from ganeti.opcodes.filter import from_json
 from ganeti.query import extstorage, guest_os
+from ganeti.query.cluster import cluster_info
 from ganeti.query.fields import Need
 from ganeti.query.sources import NodeReport
 from ganeti.serializer import decode
@@ -376,3 +377,15 @@ def test_a_filter_that_would_take_years_ends_the_question(cluster: FakeCluster) 
     change_instance(cluster, name="a" * 60 + "b.example.com")
     with pytest.raises(ParameterError, match="takes more than"):
         ask(cluster, "instance", ["name"], ["=~", "name", "^(a|aa)+$"])
+
+
+def test_whole_numbers_are_told_without_a_fraction(cluster: FakeCluster) -> None:
+    """As recorded, where ndparams and ipolicy are shown: `cpu_speed` is 1, `vcpu-ratio` 16."""
+    fields = ["ndp/cpu_speed", "ndparams"]
+    nodes = asyncio.run(cluster.engine.query(QueryResource.NODE, fields, None)).plain()["data"]
+    (speed, params), *_ = [[cell[1] for cell in row] for row in nodes]
+    assert repr((speed, params["cpu_speed"])) == "(1, 1)"
+    groups = asyncio.run(cluster.engine.query(QueryResource.GROUP, ["ipolicy"], None)).plain()
+    assert repr(groups["data"][0][0][1]["vcpu-ratio"]) in ("4", "16")
+    info = cluster_info(cluster.config, cluster.master)
+    assert ".0" not in repr((info["ndparams"], info["ipolicy"]))

@@ -8,7 +8,18 @@ from typing import Final
 
 from ganeti import version
 from ganeti.config.snapshot import Snapshot
-from ganeti.query.fields import Field, Need, flag, host, moment, number, other, table, text
+from ganeti.query.fields import (
+    Field,
+    Need,
+    flag,
+    host,
+    moment,
+    number,
+    other,
+    table,
+    text,
+    told_plainly,
+)
 from ganeti.query.sources import MasterState
 from ganeti.serializer import Json, encode
 from ganeti.types import IpFamily
@@ -120,7 +131,7 @@ def cluster_info(config: Snapshot, state: MasterState) -> dict[str, Json]:
     def copied(names: Iterable[str]) -> dict[str, Json]:
         return {name: encode(getattr(cluster, name)) for name in names}
 
-    return {
+    made = {
         "software_version": version.RELEASE,
         "protocol_version": version.CONFIG_VERSION,
         "config_version": version.CONFIG_VERSION,
@@ -144,3 +155,4 @@ def cluster_info(config: Snapshot, state: MasterState) -> dict[str, Json]:
         },
         **copied(_COPIED_LAST),
     }
+    return {**made, **{name: told_plainly(made[name]) for name in ("ipolicy", "ndparams")}}

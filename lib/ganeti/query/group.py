@@ -20,6 +20,7 @@ from ganeti.query.fields import (
     parameter,
     table,
     text,
+    told_plainly,
 )
 from ganeti.query.node import ND_TITLES, names_of
 from ganeti.query.order import nice_key
@@ -39,7 +40,8 @@ class GroupRow:
 
     @cached_property
     def ndparams(self) -> Mapping[str, Json]:
-        return fill_ndparams(self.config.cluster, self.group)
+        made: dict[str, Json] = told_plainly(fill_ndparams(self.config.cluster, self.group))
+        return made
 
     @property
     def diskparams(self) -> Mapping[str, Mapping[str, Json]]:
@@ -79,11 +81,11 @@ _ROWS: Final[list[Field[GroupRow]]] = [
         "Instances with their primary node here"),
     other("ndparams", "NDParams", lambda row: row.ndparams,
         "Node parameters, with the cluster's where it has none of its own"),
-    other("custom_ndparams", "CustomNDParams", lambda row: row.group.ndparams,
+    other("custom_ndparams", "CustomNDParams", lambda row: told_plainly(row.group.ndparams),
         "Node parameters of its own"),
-    other("ipolicy", "InstancePolicy", lambda row: row.ipolicy,
+    other("ipolicy", "InstancePolicy", lambda row: told_plainly(row.ipolicy),
         "Instance policy, with the cluster's where it has none of its own"),
-    other("custom_ipolicy", "CustomInstancePolicy", lambda row: row.group.ipolicy,
+    other("custom_ipolicy", "CustomInstancePolicy", lambda row: told_plainly(row.group.ipolicy),
         "Instance policy of its own"),
     other("diskparams", "DiskParameters", lambda row: row.diskparams,
         "Disk parameters per template, with the cluster's where it has none of its own"),

@@ -26,6 +26,7 @@ from ganeti.query.fields import (
     size,
     table,
     text,
+    told_plainly,
 )
 from ganeti.query.order import nice_key
 from ganeti.query.sources import LiveSource, NodeReport
@@ -74,7 +75,10 @@ class NodeRow:
 
     @cached_property
     def ndparams(self) -> Mapping[str, Json]:
-        return fill_ndparams(self.config.cluster, self.group, self.node)
+        made: dict[str, Json] = told_plainly(
+            fill_ndparams(self.config.cluster, self.group, self.node)
+        )
+        return made
 
     @property
     def primary_instances(self) -> Sequence[Instance]:
@@ -155,7 +159,7 @@ _CONFIG: Final[list[Field[NodeRow]]] = [
         "Instances with it as secondary node"),
     other("ndparams", "NodeParameters", lambda row: row.ndparams,
         "Node parameters, with the group's and cluster's where it has none of its own"),
-    other("custom_ndparams", "CustomNodeParameters", lambda row: row.node.ndparams,
+    other("custom_ndparams", "CustomNodeParameters", lambda row: told_plainly(row.node.ndparams),
         "Node parameters of its own"),
     other("hv_state", "HypervisorState", lambda row: row.node.hv_state_static or None,
         "Figures per hypervisor, as the administrator has set them"),
