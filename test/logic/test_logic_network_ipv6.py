@@ -215,6 +215,16 @@ def test_a_large_network_costs_what_is_used_of_it() -> None:
     assert len(looked_at) == 101
 
 
+@pytest.mark.parametrize(
+    "start", ["::", "::ffff:0:0", "2001:db8:0:1::", "fe80:0:0:1:0:0:1:0", "1::2:0"]
+)
+def test_addresses_of_the_pool_are_written_in_the_one_way(start: str) -> None:
+    net = Network(uuid="u", name="n", network=None, network6=f"{start}/120")
+    found = list(pool6.free_addresses(net, lambda _: False))
+    assert found == [pool6.canonical(ip) for ip in found]
+    assert len(found) == 255
+
+
 def test_the_smallest_networks_have_no_address_of_routers() -> None:
     two = Network(uuid="u", name="n", network=None, network6=f"{PREFIX}/127")
     found = list(pool6.free_addresses(two, lambda _: False))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from socket import AF_INET6, inet_ntop
 from typing import Final
 
 from ganeti.config.index import nic_scope
@@ -19,6 +20,7 @@ from ganeti.errors import AddressPoolError
 from ganeti.model.network import Network
 
 HOSTS_ONLY: Final = 127  # from this prefix length on every address is a host's (RFC 6164)
+WITH_IPV4: Final = (0, 0xFFFF)  # addresses that inet_ntop(3) ends with dots
 
 
 def is_ipv6(ip: str) -> bool:
@@ -90,10 +92,19 @@ def free_addresses(network: Network, is_taken: Callable[[str], bool]) -> Iterato
     if network.network6 is None:
         return
     closed = blocked(network)
-    for address in read_subnet(network.network6):
-        ip = str(address)
+    subnet = read_subnet(network.network6)
+    first = int(subnet.network_address)
+    for number in range(first, first + subnet.num_addresses):
+        ip = _text(number)
         if ip not in closed and not is_taken(ip):
             yield ip
+
+
+def _text(number: int) -> str:
+    """As `canonical` writes it; this is gone through for each address that is in use."""
+    if number >> 32 in WITH_IPV4:
+        return str(ipaddress.IPv6Address(number))
+    return inet_ntop(AF_INET6, number.to_bytes(16, "big"))
 
 
 def reserve(network: Network, ip: str, is_taken: Callable[[str], bool]) -> Network:
