@@ -58,10 +58,10 @@ def _which(ident: str) -> int | str:
 
 
 def disk_changes(items: Sequence[Item]) -> list[Change]:
-    """The same for disks: sizes in MiB; a new disk needs one."""
+    """The same for disks: sizes in MiB; a new disk needs one, or a device that has one."""
     made = []
     for action, which, params in changes(items, "--disk"):
-        if action == ChangeAction.ADD and "size" not in params:
+        if action == ChangeAction.ADD and not params.keys() & {"size", "adopt"}:
             raise OpPrereqError("--disk: a new disk needs a size", Code.INVAL)
         if "size" in params:
             params["size"] = _size(params["size"])

@@ -301,7 +301,9 @@ def _backend(guest: GuestDisk, aio: str, is_block: bool, path: str) -> dict[str,
         return {"driver": "rbd", "pool": pool, "image": image}
     if scheme == "gluster":
         return _gluster(rest.removeprefix("//"))
-    raise HypervisorError(f"disk address {guest.uri!r}: KVM opens only rbd: and gluster:")
+    if scheme == "file":  # a provider of external storage that only needs a path
+        return {"driver": "file", "filename": rest, "aio": aio}
+    raise HypervisorError(f"disk address {guest.uri!r}: KVM opens only rbd:, gluster: and file:")
 
 
 def _gluster(rest: str) -> dict[str, Json]:

@@ -37,6 +37,7 @@ class CreatePlan:
     wants_port: bool
     install: bool
     start: bool
+    adopts: bool  # the disks hold something already
 
 
 def uuids_needed(request: InstanceRequest) -> int:
@@ -83,6 +84,7 @@ def make_plan(
         wants_port=request.wants_port,
         install=install,
         start=op.start and install,
+        adopts=any(spec.adopt is not None for spec in request.disks),
     )
 
 

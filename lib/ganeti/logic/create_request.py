@@ -13,6 +13,7 @@ from ganeti.errors import Code, HypervisorError, OpPrereqError, StorageError, Ty
 from ganeti.hypervisor import registry as hypervisors
 from ganeti.hypervisor.base import HvCapabilities
 from ganeti.logic.create_nics import NicRequest, check_device_names, read_nics
+from ganeti.logic.disk_checks import check_provider
 from ganeti.logic.tags import check_tag
 from ganeti.model.cluster import Cluster
 from ganeti.model.inherit import (
@@ -263,11 +264,15 @@ def read_disks(
 def read_disk(number: int, given: Mapping[str, str | int], template: DiskTemplate) -> DiskSpec:
     what = f"disk {number}"
     own = {name: value for name, value in given.items() if name not in DISK_KEYS}
-    if own and template is not DiskTemplate.EXT:
+    traits = TRAITS[template]
+    if own and not traits.own_params:
         raise OpPrereqError(f"{what}: unknown parameter {sorted(own)[0]!r}", Code.INVAL)
-    for name in ("provider", "access"):
-        if name in given and not TRAITS[template].shared:
+    for name, possible in (("provider", traits.own_params), ("access", traits.access)):
+        if name in given and not possible:
             raise OpPrereqError(f"{what}: template {template} has no {name}", Code.INVAL)
+    if traits.own_params and not _text(given, "provider"):
+        raise OpPrereqError(f"{what}: template {template} needs a provider", Code.INVAL)
+    check_provider(what, _text(given, "provider"))
     if given.get("dev_type", template) != template:
         raise OpPrereqError(f"{what}: is not of template {template}", Code.INVAL)
     if "access" in given:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import Code, OpExecError, OpPrereqError
-from ganeti.logic import ask, disks, instance_config, instance_state
+from ganeti.logic import ask, disk_checks, disks, instance_config, instance_state
 from ganeti.logic.base import Services, Undo
 from ganeti.logic.modify_disks import check_template, new_disks
 from ganeti.model.disk import Disk, template_of
@@ -56,7 +56,13 @@ def plan_conversion(
     ask.admin_state(instance, (AdminState.DOWN,), "converting its disks")
     instance_state.not_running(services, config, instance, "converting its disks")
     specs = [_spec(disk, op) for disk in before]
-    return Conversion(instance, before, new_disks(services, config, instance, op, wanted, specs))
+    if TRAITS[wanted].own_params:
+        for index, spec in enumerate(specs):
+            disk_checks.check_provider(f"disk {index}", spec.provider)
+    after = new_disks(services, config, instance, op, wanted, specs)
+    primary = config.nodes[instance.primary_node]
+    disk_checks.check_new(services, config, primary, instance.hypervisor, dict(enumerate(after)))
+    return Conversion(instance, before, after)
 
 
 def _spec(disk: Disk, op: OpInstanceSetParams) -> DiskSpec:

@@ -13,6 +13,7 @@ marked up, and so is one whose master dies during its start.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
@@ -25,6 +26,7 @@ from ganeti.locking.names import EXCLUSIVE, SHARED, Level, Mode
 from ganeti.logic import (
     ask,
     create_nics,
+    disk_checks,
     disks,
     instance_config,
     instance_names,
@@ -70,6 +72,8 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
             raise OpPrereqError(
                 "opportunistic locking is for allocators, not for given nodes", Code.INVAL
             )
+        if op.pnode is None and any("adopt" in disk for disk in op.disks):
+            raise OpPrereqError("disks can only be adopted on a given node", Code.INVAL)
         self._refuse_what_is_missing()
 
     def _refuse_what_is_missing(self) -> None:
@@ -141,6 +145,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
         nics, uuids = create_nics.reserve_macs(self.services, request.nics, uuids_needed(request))
         nodes = self._nodes(config, request, nics)
         self._check_nodes(nodes)
+        request = self._with_adopted(config, request, nodes[0])
         nics = create_nics.reserve_addresses(
             self.services, request.nics, nics, nodes[0], conflicts_check=self.op.conflicts_check
         )
@@ -150,6 +155,13 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
             self.info("No-installation mode selected, disabling startup")
         self._ask_nodes(config, request, plan)
         return plan
+
+    def _with_adopted(
+        self, config: Snapshot, request: InstanceRequest, primary: Node
+    ) -> InstanceRequest:
+        """What is adopted has the size that it has."""
+        made = disk_checks.adopt(self.services, config, primary, request.template, request.disks)
+        return replace(request, disks=made)
 
     def _host(self, config: Snapshot) -> hosts.Host | None:
         """What the name resolves to, unless that is not wanted.
@@ -219,8 +231,11 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
             self.warn("primary and secondary node are in different node groups")
 
     def _ask_nodes(self, config: Snapshot, request: InstanceRequest, plan: CreatePlan) -> None:
-        """The nodes can run it: hypervisor, OS, bridges, memory."""
+        """The nodes can run it: disks, hypervisor, OS, bridges, memory."""
         hypervisor = request.hypervisor
+        disk_checks.check_new(
+            self.services, config, plan.nodes[0], hypervisor, dict(enumerate(plan.disks))
+        )
         for outcome in self.rpc.all(
             plan.nodes, calls.hypervisor_validate_params, hypervisor.value, request.filled_hvparams
         ).values():
@@ -312,7 +327,7 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
         """The disks are empty and whole; OpExecError."""
         services, config = self.services, self.services.snapshot()
         mirrored = any(TRAITS[disk.dev_type].mirrored for disk in plan.disks)
-        if config.cluster.prealloc_wipe_disks:
+        if config.cluster.prealloc_wipe_disks and not plan.adopts:
             disks.wipe(services, config, instance, plan.disks)
         if not self.op.wait_for_sync and not mirrored:
             return
@@ -321,6 +336,9 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
             raise OpExecError(f"disks of instance {instance.name} are degraded")
 
     def _install(self, plan: CreatePlan, instance: Instance) -> None:
+        if plan.adopts:
+            self.feedback("* not running the instance OS create scripts: the disks are adopted")
+            return
         self.feedback("* running the instance OS create scripts...")
         filled = ask.filled(
             self.services.snapshot(),

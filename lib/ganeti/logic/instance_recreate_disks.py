@@ -198,6 +198,8 @@ def _changed(index: int, disk: Disk, given: Mapping[str, str | int], nodes: list
     if not given:
         return made
     whole = {"size": disk.size, "mode": disk.mode.value, **given}
+    if TRAITS[disk.dev_type].own_params:
+        whole["provider"] = str(disk.logical_id[0])
     spec = read_disk(index, whole, disk.dev_type)
     return replace(
         made,

@@ -25,6 +25,7 @@ from ganeti.model.filled import FilledInstance
 from ganeti.model.node import Node
 from ganeti.model.report import MigrationStatus
 from ganeti.rpc import calls
+from ganeti.storage.layout import TRAITS
 
 FIRST_POLL_S = 0.05  # a small idle guest is over in a moment, and is not kept waiting
 POLL_S = 1.0
@@ -181,6 +182,17 @@ def _give_up(
             outcome = services.rpc.ask(node, calls.blockdev_open, sides.name, own, True)
         if not outcome.ok:
             services.feedback(f"{WARNING}disks on node {node.name}: {outcome.error}")
+        elif call == "close":
+            _let_go(services, node, own)
+
+
+def _let_go(services: Services, node: Node, own: Sequence[Disk]) -> None:
+    """Disks outside of the nodes are not connected here any more; what stays is told."""
+    for disk in own:
+        if TRAITS[disk.dev_type].shared:
+            outcome = services.rpc.ask(node, calls.blockdev_shutdown, disk)
+            if not outcome.ok:
+                services.feedback(f"{WARNING}disks on node {node.name}: {outcome.error}")
 
 
 # While it is being sent.

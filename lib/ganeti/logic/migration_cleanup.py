@@ -13,6 +13,7 @@ from ganeti.logic.relocation import MoveOp, Way
 from ganeti.model.instance import Instance
 from ganeti.model.node import Node
 from ganeti.rpc import calls
+from ganeti.storage.layout import TRAITS
 from ganeti.types import AdminState
 
 COMPLETED = "completed"
@@ -154,3 +155,11 @@ def _close_elsewhere(
             services.feedback(
                 f"{WARNING}disks of {instance.name} on node {node.name}: {outcome.error}"
             )
+            continue
+        for disk in own:
+            if TRAITS[disk.dev_type].shared:
+                outcome = services.rpc.ask(node, calls.blockdev_shutdown, disk)
+                if not outcome.ok:
+                    services.feedback(
+                        f"{WARNING}disk {disk.iv_name} on node {node.name}: {outcome.error}"
+                    )

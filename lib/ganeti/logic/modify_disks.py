@@ -8,9 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError, StorageError
-from ganeti.logic import create_nics
+from ganeti.logic import create_nics, disk_checks
 from ganeti.logic.base import Services
-from ganeti.logic.create_request import MAX_DISKS, read_disk, storage_directory
+from ganeti.logic.create_request import (
+    DISK_KEYS,
+    MAX_DISKS,
+    check_adoption,
+    read_disk,
+    storage_directory,
+)
 from ganeti.logic.disks import directories
 from ganeti.logic.modify_items import Plug, PlugStep, Row, find, find_gap
 from ganeti.model.disk import Disk
@@ -74,7 +80,7 @@ def plan_disk_changes(
             case ChangeAction.ADD:
                 _add(services, config, instance, op, plan, which, given)
             case ChangeAction.MODIFY:
-                _modify(plan, which, given)
+                _modify(services, config, instance, plan, which, given)
             case ChangeAction.REMOVE | ChangeAction.DETACH:
                 _take_away(plan, action, which, given)
             case ChangeAction.ATTACH:
@@ -108,11 +114,15 @@ def _add(
     template = _template_of_new(plan, index, given)
     check_template(config, template)
     spec = read_disk(index, given, template)
+    check_adoption([spec], template)
+    primary = config.nodes[instance.primary_node]
+    (spec,) = disk_checks.adopt(services, config, primary, template, [spec])
     (disk,) = new_disks(
         services, config, instance, op, template, [spec], first=index, like=plan.disks
     )
     plan.disks.insert(index, disk)
     plan.added.append(disk)
+    disk_checks.check_new(services, config, primary, instance.hypervisor, {index: disk})
     plan.rows.append((f"disk/{index}", f"add:size={disk.size},mode={disk.mode}"))
     plan.plugs.append(PlugStep(Plug.ADD, disk, index))
 
@@ -189,13 +199,21 @@ def _files(
     return op.file_driver or DEFAULT_FILE_DRIVER, posixpath.normpath(folder)
 
 
-def _modify(plan: DiskPlan, which: int | str, given: Given) -> None:
+def _modify(
+    services: Services,
+    config: Snapshot,
+    instance: Instance,
+    plan: DiskPlan,
+    which: int | str,
+    given: Given,
+) -> None:
     index = find(plan.disks, which, WHAT)
     disk = plan.disks[index]
     own = {key: value for key, value in given.items() if key not in ("mode", "name")}
-    if own and disk.dev_type is not DiskTemplate.EXT or "size" in own:
+    fixed = own.keys() & (DISK_KEYS - {"access"})
+    if own and not TRAITS[disk.dev_type].own_params or fixed:
         raise OpPrereqError(
-            f"{WHAT} {index}: {sorted(own)[0]} can't be changed, only mode and name can",
+            f"{WHAT} {index}: {sorted(fixed or own)[0]} can't be changed, only mode and name can",
             Code.INVAL,
             hint="gnt-instance grow-disk changes the size" if "size" in own else "",
         )
@@ -209,6 +227,8 @@ def _modify(plan: DiskPlan, which: int | str, given: Given) -> None:
         plan.rows.append((f"disk.mode/{index}", made.mode.value))
     if own:
         made = replace(made, params={**(disk.params or {}), **own})
+        primary = config.nodes[instance.primary_node]
+        disk_checks.check_new(services, config, primary, instance.hypervisor, {index: made})
         plan.rows += [(f"disk.params:{key}/{index}", value) for key, value in sorted(own.items())]
     plan.disks[index] = made
 

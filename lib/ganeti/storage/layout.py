@@ -38,6 +38,8 @@ class TemplateTraits:
     space: str | None = None  # storage type of the space it takes: lvm-vg, file, sharedfile
     snapshot: bool = False
     checks_space: bool = False  # free space is looked at before creating and growing
+    access: bool = False  # hypervisors may open it by themselves (parameter access)
+    own_params: bool = False  # a provider has parameters of its own, and checks them
 
 
 TRAITS: Final[Mapping[DiskTemplate, TemplateTraits]] = {
@@ -55,9 +57,11 @@ TRAITS: Final[Mapping[DiskTemplate, TemplateTraits]] = {
     DiskTemplate.BLOCKDEV: TemplateTraits(
         nodes=0, shared=True, growable=False, adopts=True, must_adopt=True
     ),
-    DiskTemplate.RBD: TemplateTraits(nodes=0, shared=True),
-    DiskTemplate.EXT: TemplateTraits(nodes=0, shared=True, snapshot=True),
-    DiskTemplate.GLUSTER: TemplateTraits(nodes=0, shared=True, file_based=False),
+    DiskTemplate.RBD: TemplateTraits(nodes=0, shared=True, access=True),
+    DiskTemplate.EXT: TemplateTraits(
+        nodes=0, shared=True, snapshot=True, access=True, own_params=True
+    ),
+    DiskTemplate.GLUSTER: TemplateTraits(nodes=0, shared=True, file_based=False, access=True),
 }
 
 
