@@ -69,6 +69,9 @@ def data_files() -> list[tuple[str, Sequence[str]]]:
         inside = [one for one in sorted(definition.iterdir()) if one.is_file()]
         names = [str(one.relative_to(TOP)) for one in inside]
         files.append((f"share/ganeti/os/{definition.name}", names))
+    for provider in sorted((TOP / "doc/examples/extstorage").iterdir()):
+        names = [str(one.relative_to(TOP)) for one in sorted(provider.iterdir())]
+        files.append((f"share/ganeti/extstorage/{provider.name}", names))
     return files
 
 

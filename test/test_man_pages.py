@@ -15,7 +15,7 @@ SCRIPTS = sorted(path.name for path in (TOP / "scripts").iterdir())
 PROGRAMS = [name for name in SCRIPTS if manual.is_written(name)]
 DAEMONS = sorted(path.name for path in (TOP / "daemons").iterdir())
 SOURCES = {source.file_name: source for source in manual.sources()}
-OVERVIEWS = ["ganeti.7", "ganeti-os-interface.7"]
+OVERVIEWS = ["ganeti.7", "ganeti-extstorage-interface.7", "ganeti-os-interface.7"]
 
 
 @cache
