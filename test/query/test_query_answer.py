@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 
-from ganeti.query.answer import FIRST_ROWS, MAX_PIECE, STEP_BYTES, STEP_CELLS, Answer
+from ganeti.query.answer import FIRST_ROWS, MAX_PIECE, STEP_BYTES, STEP_CELLS, Answer, Form
 from ganeti.query.fields import Field, number, other, text
 from ganeti.query.order import nice_key
 from ganeti.types import FieldStatus
@@ -47,7 +47,7 @@ def test_cells_have_a_status_and_no_value_without_data() -> None:
 
 
 def test_older_answers_are_bare_values() -> None:
-    answer = Answer(FIELDS, [1, 2], statuses=False)
+    answer = Answer(FIELDS, [1, 2], form=Form.VALUES)
     assert answer.plain() == [[1, None, None], [2, "even", None]]
     assert json.loads(b"".join(pieces_of(answer)[0])) == answer.plain()
 

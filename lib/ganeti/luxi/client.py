@@ -41,6 +41,7 @@ READ_ONLY = frozenset(
     {
         "Query",
         "QueryClusterInfo",
+        "QueryConfigSerial",
         "QueryConfigValues",
         "QueryExports",
         "QueryFields",
@@ -50,6 +51,7 @@ READ_ONLY = frozenset(
         "QueryJobs",
         "QueryNetworks",
         "QueryNodes",
+        "QueryObjects",
         "QueryTags",
         "WaitForJobChange",
     }

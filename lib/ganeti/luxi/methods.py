@@ -47,7 +47,8 @@ class Method(NamedTuple):
     """A method and its arguments.
 
     `is_bare` recognises the form of 2.5 and older, in which the only argument was not wrapped in a
-    list. `internal` methods are refused to every client.
+    list. `internal` methods are refused to every client. `private` ones are ours, for programs of
+    this project only.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Method(NamedTuple):
     is_bare: Callable[[Json], bool] | None = None
     read_only: bool = False
     internal: bool = False
+    private: bool = False
     any_arguments: bool = False
 
 
@@ -210,6 +212,19 @@ _ROWS = (
         (Argument("kind", member(TagKind)), Argument("name", STRING)),
         read_only=True,
     ),
+    Method(
+        "QueryObjects",
+        (
+            Argument("what", WHAT),
+            _FIELDS,
+            Argument("qfilter", optional(FILTER)),
+            Argument("start", whole(0)),
+            Argument("count", optional(whole(0))),
+        ),
+        read_only=True,
+        private=True,
+    ),
+    Method("QueryConfigSerial", (), read_only=True, private=True),
     Method("SetDrainFlag", (Argument("flag", Check("bool", read_bool)),), _is_bare_bool),
     Method("SetWatcherPause", (Argument("until", Check("pause", _read_pause)),)),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from enum import Enum
 from typing import Final, Generic, TypeVar
 
 from ganeti.query.fields import Field, cells_of, values_of
@@ -28,15 +29,28 @@ async def give_way() -> None:
         await asyncio.sleep(0)
 
 
+class Form(Enum):
+    """How rows are written."""
+
+    CELLS = "lists of [status, value], after the definitions of the fields (Query)"
+    VALUES = "lists of bare values (the older calls)"
+    OBJECTS = "objects of bare values by the names of the fields (the remote API)"
+
+
 class Answer(Generic[R]):
-    """Columns and rows. With `statuses` in the form of Query, else bare values (older calls)."""
+    """Columns and rows."""
 
     def __init__(
-        self, fields: Sequence[Field[R]], rows: Sequence[R], *, statuses: bool = True
+        self, fields: Sequence[Field[R]], rows: Sequence[R], *, form: Form = Form.CELLS
     ) -> None:
         self.fields = fields
         self.rows = rows
-        self.statuses = statuses
+        self.form = form
+
+    def shown_as(self, form: Form, start: int = 0, count: int | None = None) -> Answer[R]:
+        """The same in another form, or a part of it."""
+        end = None if count is None else start + count
+        return Answer(self.fields, self.rows[start:end], form=form)
 
     def definitions(self) -> list[dict[str, str]]:
         return [field.definition() for field in self.fields]
@@ -44,12 +58,12 @@ class Answer(Generic[R]):
     def plain(self) -> Json:
         """The whole answer as one value; for short ones."""
         data = self._made(self.rows)
-        return {"fields": self.definitions(), "data": data} if self.statuses else data
+        return {"fields": self.definitions(), "data": data} if self.form is Form.CELLS else data
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The answer as JSON text, in pieces of at most MAX_PIECE bytes."""
         head, tail = b"[", b"]"
-        if self.statuses:
+        if self.form is Form.CELLS:
             head = b'{"fields":' + dump_bytes(self.definitions()) + b',"data":['
             tail = b"]}"
         waiting = [head]
@@ -65,8 +79,13 @@ class Answer(Generic[R]):
             yield piece
 
     def _made(self, rows: Sequence[R]) -> list[Json]:
-        make = cells_of if self.statuses else values_of
-        return list(make(self.fields, rows))
+        if self.form is Form.CELLS:
+            return list(cells_of(self.fields, rows))
+        values = values_of(self.fields, rows)
+        if self.form is Form.VALUES:
+            return list(values)
+        names = [field.name for field in self.fields]
+        return [dict(zip(names, row, strict=True)) for row in values]
 
     async def _steps(self) -> AsyncIterator[bytes]:
         """Encoded rows, the commas between them included."""

@@ -18,6 +18,7 @@ from ganeti.opcodes.filter import from_json
 from ganeti.query.answer import Answer
 from ganeti.query.cluster import cluster_info, config_values
 from ganeti.query.engine import QueryEngine, query_fields
+from ganeti.query.objects import query_objects
 from ganeti.serializer import Json
 from ganeti.types import QueryResource, TagKind
 
@@ -34,6 +35,25 @@ BY_OPCODE_ONLY: Final = frozenset(
 
 async def query(engine: QueryEngine, what: str, fields: Sequence[str], qfilter: Json) -> Result:
     return await engine.query(_resource("Query", what), fields, from_json(qfilter))
+
+
+async def objects(
+    engine: QueryEngine,
+    what: str,
+    names: Sequence[str],
+    qfilter: Json,
+    start: int,
+    count: int | None,
+) -> Result:
+    return await query_objects(
+        engine, _resource("QueryObjects", what), names, qfilter, start, count
+    )
+
+
+async def serial(engine: QueryEngine) -> Result:
+    """Changes whenever the configuration does."""
+    config = engine.config()
+    return [config.cluster.uuid, config.serial_no]
 
 
 async def fields(engine: QueryEngine, what: str, names: Sequence[str] | None) -> Result:
@@ -86,6 +106,8 @@ Handler: TypeAlias = Callable[..., Awaitable[Result]]
 METHODS: Final[Mapping[str, Handler]] = {
     "Query": query,
     "QueryFields": fields,
+    "QueryObjects": objects,
+    "QueryConfigSerial": serial,
     "QueryInstances": _objects(QueryResource.INSTANCE),
     "QueryNodes": _objects(QueryResource.NODE),
     "QueryGroups": _objects(QueryResource.GROUP),

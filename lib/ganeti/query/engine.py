@@ -28,7 +28,7 @@ from ganeti.query import (
     node,
 )
 from ganeti.query import filter as filter_rules
-from ganeti.query.answer import Answer, give_way
+from ganeti.query.answer import Answer, Form, give_way
 from ganeti.query.fields import Field, Need, needs_of, select
 from ganeti.query.match import RowFilter
 from ganeti.query.order import nice_key
@@ -124,7 +124,7 @@ class QueryEngine:
             rows = await collect(table, None)
         if needs:
             rows = list(await table.fetch(rows, needs))
-        return Answer(columns, rows, statuses=False)
+        return Answer(columns, rows, form=Form.VALUES)
 
     async def _open(
         self, what: QueryResource, names: Sequence[str | int] | None, needs: frozenset[Need]

@@ -46,6 +46,7 @@ from ganeti.rapi.table import (
     text,
 )
 from ganeti.serializer import Json
+from ganeti.types import QueryResource
 
 FIELDS = (
     "name", "admin_state", "os", "pnode", "snodes", "disk_template", "nic.ips", "nic.macs",
@@ -55,6 +56,8 @@ FIELDS = (
     "custom_hvparams", "custom_beparams", "custom_nicparams", "custom_osparams", "ctime", "mtime",
     "uuid", "serial_no", "tags",
 )  # fmt: skip
+
+LIVE = frozenset({"oper_state", "oper_ram", "oper_vcpus", "status"})
 
 INSTANCE = from_path("instance")
 VERSION_KEY = "__version__"
@@ -172,13 +175,13 @@ CREATION = (
     resource(
         "/2/instances",
         get=listing(
-            "QueryInstances",
+            QueryResource.INSTANCE,
             "/2/instances",
             FIELDS,
-            lock=True,
+            has_lock=True,
             permission="instance.read",
             help="All instances.",
-            finish=with_memory,
+            live=LIVE,
         ),
         post=submit(
             OpInstanceCreate,
@@ -203,7 +206,7 @@ CREATION = (
     resource(
         "/2/instances/{instance}",
         get=single(
-            "QueryInstances",
+            QueryResource.INSTANCE,
             "instance",
             FIELDS,
             noun="instance",

@@ -153,10 +153,11 @@ JOBS = (
     resource(
         "/2/jobs",
         get=listing(
-            "QueryJobs",
+            QueryResource.JOB,
             "/2/jobs",
             BULK_FIELDS,
             named_by="id",
+            live=frozenset(BULK_FIELDS),
             permission="job.read",
             help="All jobs that are not archived.",
         ),
@@ -190,7 +191,7 @@ FILTERS = (
     resource(
         "/2/filters",
         get=listing(
-            "QueryFilters",
+            QueryResource.FILTER,
             "/2/filters",
             FILTER_FIELDS,
             key="uuid",
@@ -204,7 +205,7 @@ FILTERS = (
     resource(
         "/2/filters/{uuid}",
         get=single(
-            "QueryFilters",
+            QueryResource.FILTER,
             "uuid",
             FILTER_FIELDS,
             noun="job filter",

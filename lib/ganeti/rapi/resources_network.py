@@ -19,6 +19,7 @@ from ganeti.opcodes.network import (
 )
 from ganeti.rapi.lists import listing, single
 from ganeti.rapi.table import DRY_RUN, flag, from_path, resource, submit
+from ganeti.types import QueryResource
 
 NETWORK_FIELDS = (
     "name", "network", "gateway", "network6", "gateway6", "mac_prefix", "free_count",
@@ -38,7 +39,7 @@ NETWORKS = (
     resource(
         "/2/networks",
         get=listing(
-            "QueryNetworks",
+            QueryResource.NETWORK,
             "/2/networks",
             NETWORK_FIELDS,
             key="name",
@@ -51,7 +52,7 @@ NETWORKS = (
     resource(
         "/2/networks/{network}",
         get=single(
-            "QueryNetworks",
+            QueryResource.NETWORK,
             "network",
             NETWORK_FIELDS,
             noun="network",
@@ -105,7 +106,7 @@ GROUPS = (
     resource(
         "/2/groups",
         get=listing(
-            "QueryGroups",
+            QueryResource.GROUP,
             "/2/groups",
             GROUP_FIELDS,
             key="name",
@@ -118,7 +119,7 @@ GROUPS = (
     resource(
         "/2/groups/{group}",
         get=single(
-            "QueryGroups",
+            QueryResource.GROUP,
             "group",
             GROUP_FIELDS,
             noun="node group",

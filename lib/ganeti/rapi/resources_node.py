@@ -29,12 +29,20 @@ from ganeti.rapi.table import (
     text,
 )
 from ganeti.serializer import Json
+from ganeti.types import QueryResource
 
 FIELDS = (
     "name", "offline", "master_candidate", "drained", "dtotal", "dfree", "sptotal", "spfree",
     "mtotal", "mnode", "mfree", "pinst_cnt", "sinst_cnt", "ctotal", "cnos", "cnodes", "csockets",
     "pip", "sip", "role", "pinst_list", "sinst_list", "master_capable", "vm_capable", "ndparams",
     "group.uuid", "ctime", "mtime", "uuid", "serial_no", "tags",
+)  # fmt: skip
+
+LIVE = frozenset(
+    {
+        "dtotal", "dfree", "sptotal", "spfree", "mtotal", "mnode", "mfree", "ctotal", "cnos",
+        "cnodes", "csockets",
+    }
 )  # fmt: skip
 
 ROLES = {
@@ -68,7 +76,7 @@ def with_alias(node: dict[str, Json]) -> dict[str, Json]:
 
 
 async def role(call: Call) -> Json:
-    (letter,) = await one_row(call, "QueryNodes", call.path["node"], ["role"], "node")
+    (letter,) = await one_row(call, QueryResource.NODE, call.path["node"], ["role"], "node")
     return ROLES[letter]
 
 
@@ -118,12 +126,19 @@ def _output_fields(call: Call) -> Json:
 RESOURCES = (
     resource(
         "/2/nodes",
-        get=listing("QueryNodes", "/2/nodes", FIELDS, permission="node.read", help="All nodes."),
+        get=listing(
+            QueryResource.NODE,
+            "/2/nodes",
+            FIELDS,
+            live=LIVE,
+            permission="node.read",
+            help="All nodes.",
+        ),
     ),
     resource(
         "/2/nodes/{node}",
         get=single(
-            "QueryNodes",
+            QueryResource.NODE,
             "node",
             FIELDS,
             noun="node",

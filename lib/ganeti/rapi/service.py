@@ -5,10 +5,11 @@ Runs on the loop; what a resource does is waiting for the master daemon.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 SERVER = f"Ganeti {RELEASE}"
 JSON_TYPE = "application/json"
+LONG_BYTES = 256 * 1024  # what is longer is passed on in pieces, without a Content-Length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,17 +132,24 @@ class RapiServer(Listener):
             return self._response(200, dump_bytes(answer) + b"\n")
         if isinstance(answer.body, bytes):
             return self._response(answer.status, answer.body, answer.headers, answer.content_type)
-        response = web.StreamResponse(status=answer.status)
-        self._head(response, answer.headers, answer.content_type)
         async with aclosing(answer.body) as pieces:
-            first = await anext(pieces, None)  # an error of the master comes before the head
+            begin = await _beginning(pieces)  # an error of the master comes before the head
+            if len(begin) < LONG_BYTES:
+                body = begin + b"\n" if answer.content_type == JSON_TYPE else begin
+                return self._response(answer.status, body, answer.headers, answer.content_type)
+            response = web.StreamResponse(status=answer.status)
+            self._head(response, answer.headers, answer.content_type)
             await response.prepare(raw)
-            if first is not None:
-                await response.write(first)
-                async for piece in pieces:
-                    await response.write(piece)
-        await response.write_eof()
+            await self._write(response, begin)
+            async for piece in pieces:
+                await self._write(response, piece)
+        await response.write_eof(b"\n" if answer.content_type == JSON_TYPE else b"")
         return response
+
+    async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
+        """TimeoutError when the client does not take it."""
+        async with asyncio.timeout(self.limits.answer_s):
+            await response.write(piece)
 
     def _refusal(self, error: HttpError) -> web.Response:
         body = dump_bytes(error.body()) + b"\n"
@@ -166,3 +175,13 @@ class RapiServer(Listener):
         response.headers.update(headers)
         response.headers["Content-Type"] = content_type
         response.headers["Server"] = SERVER
+
+
+async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
+    """Up to LONG_BYTES and a bit, or all there is."""
+    gathered: list[bytes] = []
+    size = 0
+    while size < LONG_BYTES and (piece := await anext(pieces, b"")):
+        gathered.append(piece)
+        size += len(piece)
+    return b"".join(gathered)
