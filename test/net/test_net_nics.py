@@ -189,6 +189,17 @@ def test_a_script_connects_what_nothing_else_does(cluster: NetBed) -> None:
     assert not [name for name in plain if name.startswith("NETWORK_")]
 
 
+def test_scripts_go_to_the_other_nodes(cluster: NetBed) -> None:
+    cluster.nodes.write(1, f"{CONF}/kvm-vif-bridge", IFUP, mode="755")
+    cluster.nodes.write(1, f"{CONF}/kvm-ifdown", IFDOWN, mode="755")
+    cluster.ok("gnt-cluster redist-conf")
+    for name, text in (("kvm-vif-bridge", IFUP), ("kvm-ifdown", IFDOWN)):
+        assert cluster.nodes.read(2, f"{CONF}/{name}") == text
+        assert cluster("test -x", f"{CONF}/{name}", node=2).rc == 0
+        for node in (1, 2):
+            cluster.ok(f"rm {CONF}/{name}", node=node)
+
+
 def test_a_routed_interface_of_ipv6_has_its_rule_and_route(cluster: NetBed) -> None:
     cluster.ok(f"{PLUG} --net add:network=rt,ip=2001:db8::7 {GUEST}")
     device = tap(cluster, 1)

@@ -17,6 +17,7 @@ from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc import calls
 from ganeti.rpc.packed import pack
+from ganeti.types import HypervisorKind
 
 
 def ancillary_files(config: Snapshot, paths: Paths) -> list[Path]:
@@ -35,6 +36,13 @@ def ancillary_files(config: Snapshot, paths: Paths) -> list[Path]:
     return files
 
 
+def hypervisor_files(config: Snapshot, paths: Paths) -> list[Path]:
+    """Files of the enabled hypervisors, for nodes that can have instances; all are optional."""
+    if HypervisorKind.KVM not in config.cluster.enabled_hypervisors:
+        return []
+    return [paths.conf / "kvm-vif-bridge", paths.conf / "kvm-ifdown"]
+
+
 def distribute(services: Services, config: Snapshot, nodes: Sequence[Node] | None = None) -> None:
     """Copy the ancillary files to these nodes, or to all online ones but the master.
 
@@ -44,9 +52,17 @@ def distribute(services: Services, config: Snapshot, nodes: Sequence[Node] | Non
     if nodes is None:
         nodes = config.online_nodes()
     others = [node for node in nodes if node.uuid != config.cluster.master_node]
-    if not others:
-        return
-    for path in ancillary_files(config, services.paths):
+    able = [node for node in others if node.vm_capable]
+    for targets, files in (
+        (others, ancillary_files(config, services.paths)),
+        (able, hypervisor_files(config, services.paths)),
+    ):
+        if targets:
+            _copy(services, targets, files)
+
+
+def _copy(services: Services, targets: Sequence[Node], files: Sequence[Path]) -> None:
+    for path in files:
         try:
             upload = to_upload(path, services.paths)
         except FileNotFoundError:
@@ -56,7 +72,7 @@ def distribute(services: Services, config: Snapshot, nodes: Sequence[Node] | Non
                 f"{WARNING}{path.name} is not copied to the nodes: {error.strerror or error}"
             )
             continue
-        for outcome in services.rpc.all(others, calls.upload_file, upload).values():
+        for outcome in services.rpc.all(targets, calls.upload_file, upload).values():
             if not outcome.ok:
                 services.feedback(
                     f"{WARNING}copy of {path.name} to node {outcome.node.name} failed:"

@@ -40,6 +40,7 @@ def allowed_files(paths: Paths) -> set[str]:
         paths.domain_secret,
         paths.conf / MASTER_IP_SCRIPT,
         paths.conf / "kvm-vif-bridge",
+        paths.conf / "kvm-ifdown",
         paths.below("/etc/xen/xl.conf"),
         paths.below("/etc/xen/scripts/vif-bridge"),
         paths.below("/etc/xen/xend-config.sxp"),
