@@ -8,6 +8,7 @@ A machine that boots finds what had been synced, and of the rest a part.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import sys
@@ -40,6 +41,8 @@ from ganeti.rpc.dispatch import Dispatcher
 from ganeti.rpc.follow import ReplicationSettings
 from ganeti.serializer import dump_bytes, encode
 from ganeti.types import IpFamily
+
+logger = logging.getLogger(__name__)
 
 DOMAIN = "example.com"
 STORAGE = "/srv/ganeti/file-storage"
@@ -232,7 +235,12 @@ class SmallCluster:
 
 
 async def clean_away(master: Master, spare: set[asyncio.Task[Any]]) -> None:
-    """What the kernel does with a process that was killed: no task or thread is left."""
+    """What the kernel does with a process that was killed: no task or thread is left.
+
+    What its tasks raise is told in a line. asyncio would format tracebacks when they are collected,
+    at any moment: inside an `ast.parse` of pytest that is a SystemError with Python 3.11.
+    """
+    asyncio.get_running_loop().set_exception_handler(tell_briefly)
     pool = master.bridge.pool if hasattr(master, "bridge") else None
     if hasattr(master, "processor"):
         master.processor.end_all()
@@ -249,6 +257,10 @@ async def clean_away(master: Master, spare: set[asyncio.Task[Any]]) -> None:
     frames = sys._current_frames()
     stacks = ["".join(traceback.format_stack(frames[one.ident])) for one in threads if one.ident]
     raise AssertionError("\n".join(["these do not end:", *map(repr, others), *stacks]))
+
+
+def tell_briefly(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    logger.info("%s: %r", context.get("message"), context.get("exception"))
 
 
 class Client:
