@@ -28,6 +28,7 @@ from fakes.faulty_disk import FaultyDisk
 from fakes.virtual_time import run
 from ganeti.config.check import check_document
 from ganeti.config.checkpoint import CheckpointSettings, DocumentWriter, Schedule
+from ganeti.config.distribute import MISSED_PAUSE_S
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.store import ConfigStore, StoreSettings
 from ganeti.config.transaction import Draft
@@ -371,6 +372,26 @@ def test_ssconf_files_are_only_sent_when_the_set_has_changed() -> None:
         await store.commit(adding(2))
         await store.flush()
         assert network.calls.count(("node2", "write_ssconf_files")) == 1
+
+    run(main())
+
+
+def test_a_node_that_missed_the_ssconf_files_gets_them_when_it_answers() -> None:
+    async def main() -> None:
+        _, network, store = await started(["node2", "node3"])
+        node3 = network["node3"]
+        node3.up = False
+        await store.commit(adding(1))
+        await store.flush()
+        assert "web1.example.com" not in node3.ssconf.get("instance_list", "")
+        node3.up = True
+        network.calls.clear()
+        await asyncio.sleep(MISSED_PAUSE_S)
+        for _ in range(3):  # answers, as the RPC client tells of them
+            store.distributor.node_answers(node3.target.uuid)
+            await asyncio.sleep(1.0)
+        assert "web1.example.com" in node3.ssconf["instance_list"]
+        assert network.calls.count(("node3", "write_ssconf_files")) == 1
 
     run(main())
 

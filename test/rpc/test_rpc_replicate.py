@@ -18,7 +18,7 @@ from ganeti.paths import Paths
 from ganeti.rpc.base import Target
 from ganeti.rpc.recover import Recovery
 from ganeti.rpc.replicate import ReplicatedJournal
-from ganeti.utils.journal import Generation, read
+from ganeti.utils.journal import Generation, Header, new_journal, read
 
 PATHS = Paths("/master")
 PATH = PATHS.queue_journal
@@ -308,6 +308,50 @@ def test_a_degraded_master_ends_when_a_candidate_follows_another_one() -> None:
         await asyncio.sleep(30.0)
         with pytest.raises(ConfigurationError, match="another master has taken over"):
             await old.journal.append(b"too late")
+
+    run(main())
+
+
+def test_what_another_beginning_master_wrote_here_is_not_overwritten_in_its_own_term() -> None:
+    async def main() -> None:
+        disk, network = a_disk(), FakeNetwork(["node2", "node3"])
+        master = Master(disk, network, "aa")
+        assert await master.journal.load() is None
+        other = Header("queue", Generation(1, 1, "bb"), {}, "node9")
+        disk.put(PATH, new_journal(other, [b"of the other one"]))
+        master.journal.set_followers(network.targets)
+        await master.journal.begin({})
+        assert master.journal.generation == Generation(2, 1, "aa")
+
+    run(main())
+
+
+def test_an_idle_old_master_notices_that_another_one_rules() -> None:
+    async def main() -> None:
+        network = FakeNetwork(["node2", "node3"])
+        old = Master(a_disk(), network, "aa")
+        await old.begin()
+        await old.journal.caught_up(1.0)
+        new = Master(a_disk(), network, "bb")
+        await new.begin()
+        await new.journal.caught_up(1.0)
+        await asyncio.sleep(40.0)
+        assert old.deposed and not new.deposed
+
+    run(main())
+
+
+def test_an_idle_candidate_that_lost_its_file_gets_it_again() -> None:
+    async def main() -> None:
+        disk, network = a_disk(), FakeNetwork(["node2", "node3"])
+        master = Master(disk, network)
+        await master.begin()
+        assert await master.journal.append(b"one")
+        await master.journal.caught_up(1.0)
+        node2 = network["node2"]
+        node2.disk.unlink(node2.paths.queue_journal)
+        await asyncio.sleep(40.0)
+        assert records_on(node2) == [b"one"]
 
     run(main())
 

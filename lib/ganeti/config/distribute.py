@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG_DATA = "config.data"
 INSTANCE_LIST = "instance_list"
+MISSED_PAUSE_S = 1.0  # for a node that answers, but can't write them
 
 
 class FanOutRpc(JournalRpc, Protocol):
@@ -96,6 +97,8 @@ class Distributor:
         self._followers: Sequence[Target] = ()
         self._parts: tuple[object, ...] = ()  # what the last ssconf set was computed from
         self._values: dict[str, str] = {}
+        self._targets: Mapping[str, Target] = {}  # the nodes that have to have it
+        self._missed: dict[str, float] = {}  # node uuid → when it may be tried again, loop time
         self._ssconf: asyncio.Task[None] | None = None
         self._next: Snapshot | None = None
         self._push: asyncio.Task[None] | None = None
@@ -187,14 +190,41 @@ class Distributor:
                 continue
             self._values = values
             targets = [self._target_of(node) for node in snapshot.online_nodes()]
-            outcomes = await self._rpc.all(targets, calls.write_ssconf_files, values)
-            for outcome in outcomes.values():
-                if outcome.error is not None:
-                    logger.warning(
-                        "ssconf files were not written on node %s: %s",
-                        outcome.node.name,
-                        outcome.error,
-                    )
+            self._targets = {target.uuid: target for target in targets}
+            self._missed = {}
+            await self._send_ssconf(targets)
+
+    async def _send_ssconf(self, targets: Sequence[Target]) -> None:
+        outcomes = await self._rpc.all(targets, calls.write_ssconf_files, self._values)
+        again = asyncio.get_running_loop().time() + MISSED_PAUSE_S
+        for uuid, outcome in outcomes.items():
+            if outcome.error is None:
+                self._missed.pop(uuid, None)
+                continue
+            if uuid not in self._missed:
+                logger.warning(
+                    "ssconf files were not written on node %s: %s; it gets them when it answers",
+                    outcome.node.name,
+                    outcome.error,
+                )
+            self._missed[uuid] = again
+
+    def node_answers(self, node: str) -> None:
+        """A call to this node (its uuid) was answered; it gets the ssconf files if it missed them.
+
+        Called for every answer, so it looks first.
+        """
+        due = self._missed.get(node)
+        if due is None or (self._ssconf is not None and not self._ssconf.done()):
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() >= due and node in self._targets:
+            self._missed[node] = loop.time() + MISSED_PAUSE_S
+            self._ssconf = loop.create_task(self._send_missed(self._targets[node]))
+
+    async def _send_missed(self, target: Target) -> None:
+        await self._send_ssconf([target])
+        await self._write_ssconf()  # what has changed meanwhile; never two at a time on a node
 
     def send_again(self, snapshot: Snapshot) -> None:
         """All online nodes get the ssconf files, even if the set is the one sent last."""

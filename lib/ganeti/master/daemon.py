@@ -102,6 +102,7 @@ class Master:
             on_change=self._config_changed,
             on_deposed=self._end_deposed,
         )
+        self.rpc.health.listeners.append(self.store.distributor.node_answers)
         self._queue_rules: object = None
         self._followers: list[Target] | None = None
         self.locks = JobLocks()

@@ -41,6 +41,7 @@ class ReplicationSettings:
     deadline_s: float = 5.0  # no majority for that long: degraded
     first_retry_s: float = 0.1  # after a candidate failed; doubles
     longest_retry_s: float = 2.0  # short: for a dead node the breaker of rpc/health.py answers
+    look_s: float = 30.0  # an idle candidate is looked at that often: does it follow us still?
     stop_s: float = 2.0  # at the end candidates get that long to catch up
     piece_bytes: int = PIECE_BYTES
 
@@ -108,7 +109,11 @@ class Follower:
 
     async def _follow(self) -> None:
         while True:
-            await self._wake.wait()
+            try:
+                async with asyncio.timeout(self._settings.look_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._look()
             self._wake.clear()
             while self._image.generation and self.is_behind:
                 problem = await self._advance()
@@ -120,6 +125,19 @@ class Follower:
                     await self._pause()
                 else:
                     self._pause_s = 0.0
+
+    async def _look(self) -> None:
+        """Nothing was sent for a while: a candidate that has lost its file gets it again, and one
+        that follows another master says so, which ends an idle old master."""
+        image = self._image
+        epoch, size = image.epoch, len(image.data)
+        if not image.generation or self.is_behind:
+            return
+        state = await asked(self._rpc, self.target, calls.journal_state, image.name, False)
+        if isinstance(state, str) or epoch != image.epoch or size != len(image.data):
+            return
+        if (state.generation, state.size) != (image.generation, size):
+            self.known = False
 
     async def _pause(self) -> None:
         least, most = self._settings.first_retry_s, self._settings.longest_retry_s

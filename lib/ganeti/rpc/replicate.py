@@ -171,7 +171,15 @@ class ReplicatedJournal:
         for state in await self.states():
             if state.generation:
                 terms.append(Generation.parse(state.generation).term)
+        # Another master that begins at this moment may have written here since then.
+        terms.append(await self._offload(self._term_here))
         return Generation(max(terms) + 1, 1, self._identity)
+
+    def _term_here(self) -> int:
+        if not self._disk.exists(self.path):
+            return 0
+        line = self._disk.read(self.path, 0, 4096).split(b"\n", 1)[0]
+        return form.read_header(line, str(self.path)).generation.term
 
     async def states(self) -> list[JournalState]:
         """What the candidates that answer within half a deadline have."""
