@@ -12,7 +12,8 @@ software runs from this checkout, through programs in /usr/sbin and /usr/lib/gan
     /srv/ganeti/shared         one directory, the same on all nodes
 
 Everything ends with the process that made it, however that ends: the nodes live in namespaces that
-have no name. Needs the standard library, and the programs of `PROGRAMS`.
+have no name. What one that was killed leaves is an empty directory, which the next one takes away.
+Needs the standard library, and the programs of `PROGRAMS`.
 """
 
 from __future__ import annotations
@@ -55,9 +56,11 @@ PROGRAMS = (
     *("ip", "unshare", "nsenter", "mount", "pivot_root", "setsid"),
     *("arping", "ping", "nft", "sshd", "ssh", "ssh-keygen"),
 )
-START_S = 30.0
-COMMAND_TIMEOUT_S = 120.0
-END_S = 10.0
+START_S = 120.0  # 0.6 s for three nodes on an idle machine
+COMMAND_TIMEOUT_S = 300.0
+END_S = 30.0
+ABOVE = Path("/var/tmp")
+MARK = "gnt-net-"
 POLL_S = 0.02
 
 # Waits until its starter ends or lets go; children that nobody waits for leave no zombies.
@@ -173,6 +176,15 @@ def why_not() -> str | None:
     return None
 
 
+def _sweep() -> None:
+    """Directories of those that were killed are gone; their contents went with them."""
+    for left in ABOVE.glob(f"{MARK}*"):
+        pid = left.name.removeprefix(MARK).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            with suppress(OSError):
+                left.rmdir()
+
+
 class NamespaceNodes:
     """The nodes, and what is done to them. A node is named by its number, from 1, or its name."""
 
@@ -181,7 +193,8 @@ class NamespaceNodes:
         if not 1 <= count <= MOST_NODES:
             raise NamespaceNodesError(f"{count} nodes: from 1 to {MOST_NODES} are possible")
         self.names = tuple(f"node{number}.{DOMAIN}" for number in range(1, count + 1))
-        self._base = Path(tempfile.mkdtemp(prefix="gnt-net-", dir="/var/tmp"))
+        _sweep()
+        self._base = Path(tempfile.mkdtemp(prefix=f"{MARK}{os.getpid()}-", dir=ABOVE))
         self._processes: dict[int, subprocess.Popen[str]] = {}  # 0: what holds the rest
         self._pids: dict[int, int] = {}
         try:
@@ -487,6 +500,10 @@ class NamespaceNodes:
         done = self.run(node, "sh", "-c", script, "sh", path, mode, input=text)
         if done.rc != 0:
             raise NamespaceNodesError(f"{self.name(node)}:{path}: {done.err.strip()}")
+
+    def path(self, node: str | int, path: str) -> Path:
+        """A file of the node, as this process can reach it; for sockets, too."""
+        return Path(f"/proc/{self._pids[self.number(node)]}/root{path}")
 
     def let_in(self, source: str | int, target: str | int) -> None:
         """Root of the first node has a key of its own that may log in on the second one."""
