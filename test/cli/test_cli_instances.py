@@ -245,6 +245,12 @@ def test_the_console_is_told(console: dict[str, Any], wanted: str, tmp_path: Pat
     assert ended == (0, wanted + "\n", "")
 
 
+def test_an_instance_that_does_not_run_has_no_console(tmp_path: Path) -> None:
+    vnc = {"instance": "i", "kind": "vnc", "host": "n1", "port": 5901}
+    ended = console_of(tmp_path, vnc, running=False).run("gnt-instance", "console", "i")
+    assert ended.status == 1 and "it is not running" in ended.err
+
+
 def test_the_command_of_a_text_console_is_shown_quoted(tmp_path: Path) -> None:
     console = {
         "instance": "i",

@@ -14,8 +14,9 @@ from namespace_nodes import CLUSTER_NAME, OS_DIRECTORY, SHARED, Done, NamespaceN
 
 T = TypeVar("T")
 
-WAIT_S = 30.0
-BOOT_S = 60.0
+# None of them is ever reached unless something is wrong, on a machine that is busy, too.
+WAIT_S = 120.0
+COMMAND_S = 300.0
 POLL_S = 0.02
 KEPT_COMMANDS = 15
 LOG_LINES = 40
@@ -46,7 +47,12 @@ class NetBed:
         self.commands: list[str] = []
 
     def __call__(
-        self, line: str, *more: str, node: str | int = 1, input: str = "", timeout_s: float = 120
+        self,
+        line: str,
+        *more: str,
+        node: str | int = 1,
+        input: str = "",
+        timeout_s: float = COMMAND_S,
     ) -> Done:
         """Run the command, split like a shell would, `more` as it is; on node 1 or another."""
         argv = (*shlex.split(line), *more)

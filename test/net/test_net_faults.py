@@ -12,8 +12,6 @@ from net_bed import NetBed, namespace_cluster, until
 
 LIVE = "gnt-node list --no-headers --separator=: -o name,dfree,mfree"
 UNKNOWN = "?:?"
-DEADLINE_S = 20.0  # of a node that is silent; a refusal is quicker
-KNOWN_S = 2.0  # once it is known
 GUEST = "web1.example.com"
 ADDRESS = "198.51.100.101"
 
@@ -30,6 +28,20 @@ try:
 except OSError as error:
     print("closed:", error)
 """
+
+
+@pytest.fixture(scope="module")
+def cluster(possible: None) -> Iterator[NetBed]:
+    """Three nodes, a guest runs on the third."""
+    with namespace_cluster(3) as bed:
+        done = bed.init_for_guests()
+        assert done.rc == 0, done.err
+        bed.join(2, 3)
+        bed.ok(
+            "gnt-instance add -t sharedfile -s 1G -o busybox+default --no-name-check"
+            f" --no-ip-check --net 0:ip={ADDRESS} -n node3 {GUEST}"
+        )
+        yield bed
 
 
 @contextmanager
@@ -66,14 +78,14 @@ def timed(bed: NetBed) -> tuple[dict[str, str], float]:
 
 
 def all_answer(bed: NetBed) -> None:
-    until(lambda: UNKNOWN not in live(bed).values(), "all nodes answer again", 60)
+    until(lambda: UNKNOWN not in live(bed).values(), "all nodes answer again")
 
 
 def same_tags_everywhere(bed: NetBed) -> None:
     def shown(node: int) -> str:
         return bed.nodes.read(node, "/var/lib/ganeti/ssconf_cluster_tags")
 
-    until(lambda: shown(1) == shown(2) == shown(3), "all nodes have the same ssconf", 60)
+    until(lambda: shown(1) == shown(2) == shown(3), "all nodes have the same ssconf")
 
 
 @pytest.mark.parametrize("how", ["unplugged", "drop", "reject with tcp reset"])
@@ -84,10 +96,10 @@ def test_a_node_cut_off_costs_its_deadline_once(cluster: NetBed, how: str) -> No
         first, first_s = timed(cluster)
         assert first["node2"] == UNKNOWN
         assert UNKNOWN not in (first["node1"], first["node3"])
-        assert first_s < DEADLINE_S
         second, second_s = timed(cluster)
         assert second["node2"] == UNKNOWN
-        assert second_s < KNOWN_S
+        if "reject" not in how:  # a refusal comes at once, a silence is waited for
+            assert second_s < first_s / 2
     all_answer(cluster)
 
 
@@ -119,44 +131,30 @@ def test_a_node_that_is_no_candidate_gets_no_answer_from_others(cluster: NetBed)
     until(lambda: ask(2).startswith("HTTP/1.1 200"), "node 2 answers node 3 again")
 
 
-@pytest.fixture(scope="module")
-def with_guest(possible: None) -> Iterator[NetBed]:
-    """Three nodes, a guest runs on the third."""
-    with namespace_cluster(3) as bed:
-        done = bed.init_for_guests()
-        assert done.rc == 0, done.err
-        bed.join(2, 3)
-        bed.ok(
-            "gnt-instance add -t sharedfile -s 1G -o busybox+default --no-name-check"
-            f" --no-ip-check --net 0:ip={ADDRESS} -n node3 {GUEST}"
-        )
-        yield bed
-
-
 def status(bed: NetBed) -> str:
     (row,) = bed.rows("gnt-instance list", "status", GUEST)
     return row[0]
 
 
-def test_a_guest_goes_on_while_its_node_is_cut_off(with_guest: NetBed) -> None:
-    bed = with_guest
-    until(lambda: bed.reaches(ADDRESS), "the guest answers", 60)
+def test_a_guest_goes_on_while_its_node_is_cut_off(cluster: NetBed) -> None:
+    bed = cluster
+    until(lambda: bed.reaches(ADDRESS), "the guest answers")
     with unplugged(bed, 3):
         assert status(bed) == "ERROR_nodedown"
         assert bed.reaches(ADDRESS)  # its own network is another one
-    until(lambda: status(bed) == "running", "the node answers again", 60)
+    until(lambda: status(bed) == "running", "the node answers again")
 
 
-def test_a_node_without_power_shows_its_guests_as_down_with_it(with_guest: NetBed) -> None:
-    bed = with_guest
+def test_a_node_without_power_shows_its_guests_as_down_with_it(cluster: NetBed) -> None:
+    bed = cluster
     bed.nodes.power_off(3)
     assert status(bed) == "ERROR_nodedown"
     assert not bed.reaches(ADDRESS)
     bed.nodes.start(3)
     bed.ok("ganeti-noded", node=3)
-    until(lambda: status(bed) == "ERROR_down", "the node answers, without its guest", 60)
+    until(lambda: status(bed) == "ERROR_down", "the node answers, without its guest")
     bed.ok("gnt-instance startup", GUEST)
-    until(lambda: bed.reaches(ADDRESS), "the guest answers again", 60)
+    until(lambda: bed.reaches(ADDRESS), "the guest answers again")
     assert status(bed) == "running"
 
 
@@ -168,5 +166,5 @@ def test_a_master_that_was_powered_off_comes_back_with_all_it_knew(cluster: NetB
     cluster.ok("ganeti-noded")
     cluster.ok("ganeti-masterd")
     assert "before-the-power-cut" in cluster.ok("gnt-cluster list-tags")
-    until(lambda: cluster.reaches("192.0.2.250", node=2), "the master's address is back", 60)
+    until(lambda: cluster.reaches("192.0.2.250", node=2), "the master's address is back")
     all_answer(cluster)

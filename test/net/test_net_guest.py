@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,14 @@ ADD = (
 )
 LEAVE = "\x1d"  # Ctrl-]
 PIDS = "/run/ganeti/kvm-hypervisor/pid"
+# The first words of a console: VNC's own, or the answer to a bare request for SPICE's main channel.
+GREET = """
+import socket, struct, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 60) as line:
+    message = struct.pack("<IBBIII", 0, 1, 0, 0, 0, 18)
+    line.sendall(struct.pack("<4sIII", b"REDQ", 2, 2, len(message)) + message)
+    print(line.recv(4).decode())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +41,7 @@ def cluster(possible: None) -> Iterator[NetBed]:
 
 
 def answers(bed: NetBed, node: int = 2) -> None:
-    until(lambda: bed.reaches(ADDRESS, node=node), f"the guest answers to node {node}", 60)
+    until(lambda: bed.reaches(ADDRESS, node=node), f"the guest answers to node {node}")
 
 
 def taps(bed: NetBed, node: int = 1) -> set[str]:
@@ -62,12 +71,74 @@ def test_the_console_is_reached_over_ssh(cluster: NetBed) -> None:
     said = cluster.asked(
         f"gnt-instance console {GUEST}",
         ("leave it", ""),
-        ("# ", "cat /etc/message; echo $((6*7))"),
-        ("hello", ""),
-        ("42", LEAVE),
+        ("# ", "cat /etc/message; kept=$((6*7))"),
+        ("hello", LEAVE),
     )
     assert said.rc == 0, said.out
-    assert "hello" in said.out
+    # The guest has not noticed that nobody looks.
+    again = cluster.asked(
+        f"gnt-instance console {GUEST}",
+        ("leave it", ""),
+        ("# ", "echo still $kept."),
+        ("still 42.", LEAVE),
+    )
+    assert again.rc == 0, again.out
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says", "greeting"),
+    [
+        (
+            "vnc_bind_address=0.0.0.0",
+            "VNC listening on {0}:{1} (display {2}), URL <vnc://{0}:{1}/>",
+            "RFB",
+        ),
+        ("spice_bind=0.0.0.0", "SPICE listening on {}:{}", "REDQ"),
+    ],
+    ids=["vnc", "spice"],
+)
+def test_a_graphical_console_is_told_and_is_there(
+    cluster: NetBed, parameters: str, says: str, greeting: str
+) -> None:
+    name = "screen.example.com"
+    cluster.ok(
+        "gnt-instance add -t diskless --no-install -o busybox+default --no-name-check"
+        f" --no-ip-check -n node2 -H kvm:serial_console=false,{parameters} {name}"
+    )
+    try:
+        stopped = cluster(f"gnt-instance console {name}")
+        assert (stopped.rc, "not running" in stopped.err) == (1, True)
+        cluster.ok(f"gnt-instance startup {name}")
+        ((port,),) = cluster.rows("gnt-instance list", "network_port", name)
+        host = "node2.example.com"
+        wanted = f"Instance {name} has {says.format(host, port, int(port) - 5900)}\n"
+        assert cluster.ok(f"gnt-instance console --show-cmd {name}") == wanted
+        assert cluster.ok(f"gnt-instance console {name}") == wanted
+        assert cluster.ok(sys.executable, "-c", GREET, host, port).startswith(greeting)
+    finally:
+        cluster.ok(f"gnt-instance remove -f --shutdown-timeout=0 {name}")
+
+
+def test_disks_and_interfaces_come_and_go_while_the_guest_runs(cluster: NetBed) -> None:
+    answers(cluster)
+    before = cluster.nodes.read(1, f"{PIDS}/{GUEST}")
+    modify = f"gnt-instance modify --hotplug {{}} {GUEST}"
+    cluster.ok(modify.format("--disk add:size=1g"))
+    cluster.ok(modify.format("--net add:ip=198.51.100.102"))
+    assert len(cluster.ports()) == 2
+    seen = cluster.asked(
+        f"gnt-instance console {GUEST}",
+        ("leave it", ""),
+        ("# ", "until [ -e /dev/vdb -a -e /sys/class/net/eth1 ]; do usleep 50000; done; echo 2.2"),
+        ("\n2.2", LEAVE),
+    )
+    assert seen.rc == 0, seen.out
+    cluster.ok(modify.format("--disk 1:remove"))
+    cluster.ok(modify.format("--net 1:remove"))
+    assert len(cluster.ports()) == 1
+    assert cluster.nodes.read(1, f"{PIDS}/{GUEST}") == before
+    (row,) = cluster.rows("gnt-instance list", "disk.count,nic.count", GUEST)
+    assert row == ["1", "1"]
 
 
 def test_a_rebooted_guest_keeps_one_tap_and_answers(cluster: NetBed) -> None:

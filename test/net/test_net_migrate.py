@@ -15,9 +15,10 @@ ADD = (
     f" --net 0:ip={ADDRESS} -n node1 {GUEST}"
 )
 SERIAL = f"/run/ganeti/kvm-hypervisor/ctrl/{GUEST}.serial"
+PID = f"/run/ganeti/kvm-hypervisor/pid/{GUEST}"
 HEARD = "/run/heard-on-the-console"
-LAST = 200
-COUNT = f"i=0; while [ $i -lt {LAST} ]; do i=$((i+1)); echo n=$i; usleep 50000; done"
+# It goes on for minutes, as a migration may on a busy machine.
+COUNT = "i=0; while [ $i -lt 5000 ]; do i=$((i+1)); echo n=$i; usleep 50000; done"
 # One who listens, from the moment that QEMU has opened the console, and may say something first.
 LISTEN = (
     f"while ! [ -S {SERIAL} ]; do sleep 0.02; done;"
@@ -25,7 +26,6 @@ LISTEN = (
     f" | socat - UNIX-CONNECT:{SERIAL},retry=50,interval=0.05 >>{HEARD}"
 )
 SLOW = "migration_bandwidth=1"
-SIGN_S = 60.0  # for a broken migration to be noticed
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def cluster(possible: None) -> Iterator[NetBed]:
 
 
 def answers(bed: NetBed) -> None:
-    until(lambda: bed.reaches(ADDRESS), "the guest answers", 60)
+    until(lambda: bed.reaches(ADDRESS), "the guest answers")
 
 
 def place(bed: NetBed) -> tuple[str, str]:
@@ -60,8 +60,10 @@ def runs_on(bed: NetBed) -> list[int]:
     return found
 
 
-def heard(bed: NetBed, node: int) -> str:
-    return bed("cat", HEARD, node=node).out
+def heard(bed: NetBed, node: int) -> list[int]:
+    """The numbers that the guest has said on its console at that node, whole lines only."""
+    said = bed("cat", HEARD, node=node).out
+    return [int(found) for found in re.findall(r"n=(\d+)\r?\n", said)]
 
 
 def slow_migration(bed: NetBed, target: str) -> str:
@@ -77,30 +79,29 @@ def slow_migration(bed: NetBed, target: str) -> str:
     return number[1]
 
 
-def ended(bed: NetBed, number: str, timeout_s: float = SIGN_S) -> str:
+def ended(bed: NetBed, number: str) -> str:
     def status() -> str:
         (row,) = bed.rows("gnt-job list", "status", number)
         return row[0] if row[0] in ("success", "error", "canceled") else ""
 
-    return until(status, f"job {number} has ended", timeout_s)
+    return until(status, f"job {number} has ended")
 
 
 def test_a_counting_guest_migrates_without_losing_a_line(cluster: NetBed) -> None:
     cluster.nodes.spawn(1, "sh", "-c", LISTEN, COUNT)
     cluster.nodes.spawn(2, "sh", "-c", LISTEN, "")
-    until(lambda: "n=20\n" in heard(cluster, 1), "the guest counts")
+    until(lambda: 20 in heard(cluster, 1), "the guest counts")
     cluster.ok(f"gnt-instance migrate -f -n node2 {GUEST}")
     assert place(cluster) == ("node2", "running")
     assert runs_on(cluster) == [2]
     assert cluster.ports(1) == set()
     assert len(cluster.ports(2)) == 1
     assert cluster.reaches(ADDRESS)
-    until(lambda: f"n={LAST}\n" in heard(cluster, 2), "the guest has counted", 60)
-    first, second = heard(cluster, 1), heard(cluster, 2)
-    numbers = [int(found) for found in re.findall(r"(?m)^n=(\d+)$", first + second)]
-    assert numbers == list(range(1, LAST + 1))
-    assert f"n={LAST}\n" not in first
-    assert "n=20\n" not in second
+    until(lambda: "socat" not in cluster.ok("ps -eo comm=").split(), "all of it has been heard")
+    first = heard(cluster, 1)
+    until(lambda: first[-1] + 20 in heard(cluster, 2), "the guest counts on")
+    numbers = first + heard(cluster, 2)
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 def test_it_migrates_back_and_the_console_goes_to_the_new_node(cluster: NetBed) -> None:
@@ -110,7 +111,7 @@ def test_it_migrates_back_and_the_console_goes_to_the_new_node(cluster: NetBed) 
     assert cluster.reaches(ADDRESS, node=3)
 
 
-@pytest.mark.parametrize("fault", ["unplugged", "without power"])
+@pytest.mark.parametrize("fault", ["unplugged", "killed"])
 def test_a_migration_whose_target_is_lost_leaves_the_guest_where_it_was(
     cluster: NetBed, fault: str
 ) -> None:
@@ -118,19 +119,16 @@ def test_a_migration_whose_target_is_lost_leaves_the_guest_where_it_was(
     if fault == "unplugged":
         cluster.nodes.unplug(3)
     else:
-        cluster.nodes.power_off(3)
+        cluster.ok(f"kill -KILL {cluster.nodes.read(3, PID).strip()}", node=3)
     try:
         assert cluster.reaches(ADDRESS, node=2)
         assert ended(cluster, number) == "error"
+        assert "goes on running on node node1" in cluster.ok(f"gnt-job info {number}")
         assert place(cluster) == ("node1", "running")
         assert cluster.reaches(ADDRESS, node=2)
     finally:
-        if fault == "unplugged":
-            cluster.nodes.plug(3)
-        else:
-            cluster.nodes.start(3)
-            cluster.ok("ganeti-noded", node=3)
-    until(lambda: cluster.rows("gnt-node list", "mfree", "node3") != [["?"]], "node 3 answers", 60)
+        cluster.nodes.plug(3)
+    until(lambda: cluster.rows("gnt-node list", "mfree", "node3") != [["?"]], "node 3 answers")
     cluster.ok("gnt-cluster modify -H kvm:migration_bandwidth=32")
     cluster("gnt-instance migrate -f --cleanup", GUEST)
     assert runs_on(cluster) == [1]

@@ -32,8 +32,8 @@ def open_console(run: Run, name: str, *, show: bool) -> int:
     if not rows:
         raise OpPrereqError(f"Instance {name!r} is not known", Code.NOENT)
     console, running = rows[0]
-    if not console:
-        why = "its console is not known" if running else "it is not running"
+    if running is False or not console:
+        why = "it is not running" if not running else "its console is not known"
         raise OpExecError(f"no console for instance {name}: {why}")
     if console["kind"] != "ssh":
         run.out(describe(console))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 
 from ganeti.constants import NODED_PORT
-from ganeti.errors import OpExecError
+from ganeti.errors import CommandError, OpExecError
 from ganeti.node.context import NodeContext
 from ganeti.node.file import MASTER_IP_SCRIPT
 from ganeti.rpc import calls
@@ -36,10 +37,16 @@ def node_activate_master_ip(
         raise OpExecError(f"master IP {ip}: another machine answers there; is it still master?")
     for argv in activate_argvs(ip, int(master_params["netmask"]), str(master_params["netdev"])):
         node.run(argv).check(f"master IP {ip}")
-    announce = announce_argv(ip, str(master_params["netdev"]))
-    result = node.run(announce)
-    if not result.ok:
-        logger.warning("master IP %s: neighbours are not told: %s", ip, result.reason)
+    # It goes on for three seconds. The first word is out at once, and the rest needs no witness.
+    told = (node, ip, str(master_params["netdev"]))
+    threading.Thread(target=_announce, args=told, name="announce", daemon=True).start()
+
+
+def _announce(node: NodeContext, ip: str, device: str) -> None:
+    try:
+        node.run(announce_argv(ip, device)).check(f"master IP {ip}: neighbours are not told")
+    except CommandError as error:
+        logger.warning("%s", error)
 
 
 @serves(calls.node_deactivate_master_ip)
