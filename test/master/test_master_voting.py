@@ -52,16 +52,13 @@ def test_silence_is_named() -> None:
     )
 
 
-def test_a_master_whose_nodes_are_silent_does_not_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(voting, "PAUSE_S", 0.0)
+def test_a_master_whose_nodes_are_silent_does_not_start(tmp_path: Path) -> None:
     cluster = SmallCluster(tmp_path)
     for number in (2, 3):
         cluster.machines[node_name(number)].up = False
 
     async def start() -> None:
-        async with cluster.master():
+        async with cluster.master(vote_pause_s=0.0):
             pass
 
     with pytest.raises(NotMaster, match=r"no answer from node2\.example\.com, node3"):

@@ -42,9 +42,9 @@ from ganeti.model.master_params import master_params
 from ganeti.opcodes.base import Opcode
 from ganeti.paths import Paths
 from ganeti.query.engine import QueryEngine
-from ganeti.query.live import RpcLive, target_of
+from ganeti.query.live import RpcLive
 from ganeti.rpc import calls
-from ganeti.rpc.base import Target
+from ganeti.rpc.base import Target, target_of
 from ganeti.rpc.client import HttpTransport, RpcClient, Transport
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.serializer import Json
@@ -79,6 +79,7 @@ class MasterSettings:
     now: Callable[[], float] = time.time
     random: random.Random = field(default_factory=random.SystemRandom)
     limits: StoreSettings = field(default_factory=StoreSettings)
+    vote_pause_s: float = voting.PAUSE_S
 
 
 class Master:
@@ -242,7 +243,7 @@ class Master:
         targets = [target_of(node) for node in config.nodes.values()]
         for attempt in range(voting.ATTEMPTS):
             if attempt:
-                await asyncio.sleep(voting.PAUSE_S)
+                await asyncio.sleep(self.settings.vote_pause_s)
             outcomes = await self.rpc.all(targets, calls.master_node_name)
             votes = {one.node.name: one.value for one in outcomes.values()}
             verdict = voting.count(me, votes)

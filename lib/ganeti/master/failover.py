@@ -18,14 +18,14 @@ from typing import Final
 
 from ganeti import constants
 from ganeti.config.snapshot import Snapshot
-from ganeti.config.store import ConfigStore, StoreSettings, target_of
+from ganeti.config.store import ConfigStore, StoreSettings
 from ganeti.config.transaction import Draft
 from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.http.tls import client_context
 from ganeti.model.master_params import master_params
 from ganeti.paths import Paths
 from ganeti.rpc import calls
-from ganeti.rpc.base import Target
+from ganeti.rpc.base import Target, target_of
 from ganeti.rpc.client import HttpTransport, RpcClient, Transport
 from ganeti.utils import daemons, net
 from ganeti.utils.files import Disk, LocalDisk

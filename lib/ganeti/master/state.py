@@ -10,8 +10,8 @@ from functools import partial
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.paths import Paths
-from ganeti.query.live import target_of
 from ganeti.rpc import calls
+from ganeti.rpc.base import target_of
 from ganeti.rpc.client import RpcClient
 from ganeti.utils.files import Disk
 from ganeti.utils.offload import in_thread

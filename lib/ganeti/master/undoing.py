@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from ganeti.config.snapshot import Snapshot
-from ganeti.config.store import ConfigStore, target_of
+from ganeti.config.store import ConfigStore
 from ganeti.errors import GenericError
 from ganeti.jobs.undo import Failed, Step
 from ganeti.logic.config_steps import run_config_step
 from ganeti.rpc import calls
-from ganeti.rpc.base import CALLS, Target
+from ganeti.rpc.base import CALLS, Target, target_of
 from ganeti.rpc.client import RpcClient
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from ganeti.master.queries import MasterQueries
 from ganeti.master.undoing import CONFIG_STEP, SETTLED, run_steps
 from ganeti.model.node import Node
 from ganeti.paths import Paths
-from ganeti.rpc.base import Call, Outcome, Target
+from ganeti.rpc.base import Call, Outcome, target_of
 from ganeti.rpc.client import FAN_OUT, RpcClient, Transport
 from ganeti.serializer import Json
 
@@ -37,10 +37,6 @@ LONGEST_WAIT_S = (
 )
 SLACK_S = 60.0  # a call to a node is ended by its own deadline, by this only if that fails
 SLICE_S = 0.5  # how long a wait may go on without looking whether the job is to be killed
-
-
-def target_of(node: Node) -> Target:
-    return Target(node.uuid, node.name, node.primary_ip, node.offline)
 
 
 class Kill:

@@ -21,7 +21,7 @@ from ganeti.model.report import (
 from ganeti.query.fields import Live, Need
 from ganeti.query.sources import NodeReport
 from ganeti.rpc import calls
-from ganeti.rpc.base import Outcome, Target
+from ganeti.rpc.base import Outcome, target_of
 from ganeti.rpc.client import RpcClient
 from ganeti.serializer import Json
 from ganeti.types import DiskTemplate, FieldStatus
@@ -33,10 +33,6 @@ StorageUnit = tuple[str, str | None, Sequence[Json]]
 
 LVM_GROUP: Final = "lvm-vg"
 LVM_VOLUMES: Final = "lvm-pv"
-
-
-def target_of(node: Node) -> Target:
-    return Target(node.uuid, node.name, node.primary_ip, node.offline)
 
 
 def default_storage(cluster: Cluster, exclusive_storage: bool) -> StorageUnit | None:

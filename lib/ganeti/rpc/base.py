@@ -15,6 +15,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 from ganeti.constants import NODED_PORT
 from ganeti.errors import OpExecError, ParseError, ProgrammerError
+from ganeti.model.node import Node
 from ganeti.serializer import Json, decoder, encode
 
 P = ParamSpec("P")
@@ -174,6 +175,10 @@ class Target:
     address: str
     offline: bool = False
     port: int = NODED_PORT
+
+
+def target_of(node: Node) -> Target:
+    return Target(node.uuid, node.name, node.primary_ip, node.offline)
 
 
 @dataclass(frozen=True, slots=True)
