@@ -10,7 +10,7 @@ from ganeti.constants import SSCONF_MAX_BYTES
 from ganeti.errors import ConfigurationError
 from ganeti.model.config import ConfigDocument
 from ganeti.model.params_kvm import KVM_ADDED
-from ganeti.model.ssconf import KEYS, file_content, parse_lines, parse_pairs, ssconf_values
+from ganeti.model.ssconf import KEYS, file_content, ssconf_values
 from ganeti.serializer import decode, loads
 
 STATES = ("1-fresh", "2-three-nodes", "3-instances", "4-full", "5-late", "6-end")
@@ -52,7 +52,7 @@ def test_values_equal_the_files_of_a_real_cluster(samples: Path, state: str) -> 
     assert values.keys() == files.keys()
     for key, text in files.items():
         if key in UNSORTED or state == "1-fresh":  # the latter was written by another program
-            assert sorted(parse_lines(values[key])) == sorted(text.splitlines()), key
+            assert sorted(values[key].splitlines()) == sorted(text.splitlines()), key
         else:
             assert file_content(values[key]) == text, key
 
@@ -85,8 +85,3 @@ def test_an_empty_value_is_an_empty_file() -> None:
     assert file_content("") == ""
     assert file_content("a") == "a\n"
     assert file_content("a\n") == "a\n"
-
-
-def test_pairs_are_parsed() -> None:
-    assert parse_pairs("a=1\nb=x=y") == {"a": "1", "b": "x=y"}
-    assert parse_pairs("n1 192.0.2.1", " ") == {"n1": "192.0.2.1"}

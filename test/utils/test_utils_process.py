@@ -95,10 +95,9 @@ def test_a_program_that_does_not_exist_is_an_error() -> None:
 
 
 def test_a_lingering_child_does_not_hold_us() -> None:
-    began = time.monotonic()
     result = shell("sleep 1000 & echo $!", timeout_s=0.5)
-    assert time.monotonic() - began < 5 and result.ok
-    os.kill(int(result.stdout), 15)
+    os.kill(int(result.stdout), 15)  # ProcessLookupError if it had been waited for
+    assert result.ok
 
 
 class Immortal(subprocess.Popen[bytes]):

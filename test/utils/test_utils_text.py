@@ -10,7 +10,6 @@ from ganeti.errors import UnitParseError
 from ganeti.utils.text import (
     escape_for_log,
     format_unit,
-    match_name,
     nice_sorted,
     parse_unit,
     quote_all,
@@ -48,15 +47,6 @@ def test_sizes_print_as_recorded(row: dict[str, Any]) -> None:
 @pytest.mark.parametrize("row", VECTORS["safe_encode"])
 def test_texts_are_escaped_as_recorded(row: dict[str, Any]) -> None:
     assert escape_for_log(row["in"]) == row["out"]
-
-
-@pytest.mark.parametrize("row", VECTORS["name_match"])
-def test_names_match_as_recorded(row: dict[str, Any]) -> None:
-    assert match_name(row["key"], row["names"]) == row["match"]
-
-
-def test_case_can_matter() -> None:
-    assert match_name("NODE1", ["node1.example.com"], case_sensitive=True) is None
 
 
 def test_command_lines_are_quoted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from ganeti.constants import SSCONF_MAX_BYTES
@@ -153,14 +153,3 @@ def _uuids_and_names(things: Iterable[NodeGroup | Network]) -> str:
 
 def _lines(items: Iterable[str]) -> str:
     return "\n".join(items)
-
-
-def parse_lines(value: str) -> tuple[str, ...]:
-    """The items of a list value, as a reader gets them."""
-    return tuple(value.splitlines())
-
-
-def parse_pairs(value: str, separator: str = "=") -> Mapping[str, str]:
-    """`name=value` lines as a mapping; `separator` is a blank for addresses and groups."""
-    pairs = (line.partition(separator) for line in value.splitlines())
-    return {name: rest for name, _, rest in pairs}

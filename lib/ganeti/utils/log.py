@@ -25,20 +25,6 @@ DIRECTORY_MODE = 0o770
 Syslog = Literal["no", "yes", "only"]
 
 
-class Secret(str):
-    """A text that never shows itself in logs and tracebacks."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "<hidden>"
-
-    __str__ = __repr__
-
-    def reveal(self) -> str:
-        return str.__str__(self)
-
-
 class JobFilter(logging.Filter):
     """Puts the job before the text."""
 

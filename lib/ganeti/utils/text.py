@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from ganeti.errors import UnitParseError
@@ -82,25 +82,3 @@ def escape_for_log(text: str) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
-
-
-def match_name(key: str, names: Iterable[str], *, case_sensitive: bool = False) -> str | None:
-    """The one name that `key` stands for, or None when none or several do.
-
-    A name matches when it is equal, or when `key` is made of its first whole labels: `node1`
-    matches `node1.example.com`. An exact match wins; then a single one that only differs in case.
-    """
-    candidates: Sequence[str] = list(names)
-    if key in candidates:
-        return key
-    wanted = key if case_sensitive else key.lower()
-    equal, longer = [], []
-    for name in candidates:
-        known = name if case_sensitive else name.lower()
-        if known == wanted:
-            equal.append(name)
-        elif known.startswith(wanted + "."):
-            longer.append(name)
-    if len(equal) == 1:
-        return equal[0]
-    return longer[0] if not equal and len(longer) == 1 else None
