@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from ganeti.cli import formats, options
+from ganeti.cli import options, providers
 from ganeti.cli.app import Argument, Program, many
 from ganeti.cli.failure import Refused
 from ganeti.cli.lists import print_table
@@ -40,14 +39,6 @@ def _ask(run: Run, fields: Sequence[str]) -> list[dict[str, Json]]:
     return [dict(zip(fields, row)) for row in rows]
 
 
-def _as_data(run: Run, value: Any) -> bool:
-    """Print as data when --format asks for it."""
-    if run.options.format == "table":
-        return False
-    run.world.stdout.write(formats.render(value, run.options.format))
-    return True
-
-
 @PROGRAM.command("list", options=[options.NO_HEADERS, options.PRIORITY, options.FORMAT])
 def list_names(run: Run) -> None:
     """List the OS definitions that instances can have."""
@@ -56,7 +47,7 @@ def list_names(run: Run) -> None:
         for one in _ask(run, ["name", "variants"])
         for name in names_with_variants(one["name"], one["variants"])
     ]
-    if not _as_data(run, [{"name": name} for name in names]):
+    if not providers.as_data(run, [{"name": name} for name in names]):
         print_table(run, [Column("Name")], [[name] for name in names], old=True)
 
 
@@ -68,17 +59,7 @@ def names_with_variants(name: str, variants: Sequence[str] | None) -> list[str]:
 @PROGRAM.command("info", args=many("os"), options=[options.PRIORITY, options.FORMAT])
 def show_info(run: Run) -> None:
     """Show what the definitions offer; all, or the named ones."""
-    found = [one for one in _ask(run, INFO_FIELDS) if not run.names or one["name"] in run.names]
-    if _as_data(run, found):
-        return
-    for one in found:
-        for line in _info_lines(one):
-            run.out(line)
-    known = {one["name"] for one in found}
-    for name in run.names:
-        if name not in known:
-            run.out(f"{name}: ")
-            run.out()
+    providers.show_info(run, _ask(run, INFO_FIELDS), _info_lines)
 
 
 def _info_lines(one: Mapping[str, Json]) -> list[str]:
@@ -101,7 +82,7 @@ def diagnose(run: Run) -> int:
     """Show the state of every definition on every node."""
     status = EXIT_SUCCESS
     found = _ask(run, DIAGNOSE_FIELDS)
-    as_data = _as_data(run, found)
+    as_data = providers.as_data(run, found)
     for one in found:
         verdict = _verdict(one["node_status"])
         if verdict != "valid":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ganeti.cli import formats, options
+from ganeti.cli import options, providers
 from ganeti.cli.app import Program, many
 from ganeti.cli.failure import Refused
 from ganeti.cli.run import Run
@@ -28,28 +28,10 @@ def _ask(run: Run, fields: Sequence[str]) -> list[dict[str, Json]]:
     return [dict(zip(fields, row)) for row in rows]
 
 
-def _as_data(run: Run, value: Any) -> bool:
-    """Print as data when --format asks for it."""
-    if run.options.format == "table":
-        return False
-    run.world.stdout.write(formats.render(value, run.options.format))
-    return True
-
-
 @PROGRAM.command("info", args=many("os"), options=[options.PRIORITY, options.FORMAT])
 def show_info(run: Run) -> None:
     """Show the providers, their parameters and the node groups where they work."""
-    found = [one for one in _ask(run, INFO_FIELDS) if not run.names or one["name"] in run.names]
-    if _as_data(run, found):
-        return
-    for one in found:
-        for line in _info_lines(one):
-            run.out(line)
-    known = {one["name"] for one in found}
-    for name in run.names:
-        if name not in known:
-            run.out(f"{name}: ")
-            run.out("")
+    providers.show_info(run, _ask(run, INFO_FIELDS), _info_lines)
 
 
 def _info_lines(one: Mapping[str, Any]) -> Iterator[str]:
@@ -67,7 +49,7 @@ def diagnose(run: Run) -> int:
     """Tell what each node has of each provider, and what is wrong with it."""
     found = _ask(run, DIAGNOSE_FIELDS)
     good = all(all(one["nodegroup_status"].values()) for one in found)
-    if not _as_data(run, found):
+    if not providers.as_data(run, found):
         for one in found:
             for line in _diagnose_lines(one):
                 run.out(line)

@@ -5,11 +5,12 @@ Order and codes of the answers: facts/master.md §D, "Shared checks".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError
-from ganeti.logic.base import NodeCalls
+from ganeti.locking.names import SHARED
+from ganeti.logic.base import LockRequest, NodeCalls
 from ganeti.model.base import EMPTY
 from ganeti.model.fill import filled_instance
 from ganeti.model.filled import FilledInstance
@@ -21,6 +22,7 @@ from ganeti.model.node import Node
 from ganeti.rpc import calls
 from ganeti.serializer import Json
 from ganeti.types import AdminState, HypervisorKind
+from ganeti.utils.text import nice_sort_key
 
 # Finding objects by what people type.
 
@@ -34,6 +36,20 @@ def instance(config: Snapshot, name: str) -> Instance:
             hint="gnt-instance list shows all",
         )
     return found
+
+
+def nodes(config: Snapshot, names: Sequence[str]) -> list[Node]:
+    """The named ones, each once, or all of them by name."""
+    if names:
+        return [node(config, name) for name in dict.fromkeys(names)]
+    return sorted(config.nodes.values(), key=lambda one: nice_sort_key(one.name))
+
+
+def lock_to_read(config: Snapshot, names: Sequence[str]) -> LockRequest:
+    """For a question to `nodes`."""
+    if not names:
+        return LockRequest(nodes=SHARED)
+    return LockRequest(nodes=dict.fromkeys([one.uuid for one in nodes(config, names)], SHARED))
 
 
 def node(config: Snapshot, name: str) -> Node:

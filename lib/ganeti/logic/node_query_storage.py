@@ -11,7 +11,6 @@ from typing import Final
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError
-from ganeti.locking.names import SHARED
 from ganeti.logic import ask
 from ganeti.logic.base import Held, LockRequest, LogicalUnit
 from ganeti.logic.registry import implements
@@ -89,21 +88,13 @@ class NodeQueryStorage(LogicalUnit[OpNodeQueryStorage, StoragePlan]):
                 f"unknown fields: {', '.join(unknown)}; known: {', '.join(known)}", Code.INVAL
             )
 
-    def _nodes(self, config: Snapshot) -> list[Node]:
-        if self.op.nodes:
-            return [ask.node(config, name) for name in dict.fromkeys(self.op.nodes)]
-        return sorted(config.nodes.values(), key=lambda node: nice_sort_key(node.name))
-
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
-        nodes = self._nodes(config)
-        if not self.op.nodes:
-            return LockRequest(nodes=SHARED)
-        return LockRequest(nodes=dict.fromkeys([node.uuid for node in nodes], SHARED))
+        return ask.lock_to_read(config, self.op.nodes)
 
     def check(self, config: Snapshot) -> StoragePlan:
         kind = self.op.storage_type or default_type(config.cluster)
         check_enabled(config.cluster, kind)
-        return StoragePlan(tuple(self._nodes(config)), kind)
+        return StoragePlan(tuple(ask.nodes(config, self.op.nodes)), kind)
 
     def execute(self, plan: StoragePlan) -> Json:
         fields = [field for field in UNIT_FIELDS if field in self.op.output_fields]

@@ -7,7 +7,6 @@ from typing import Final
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError
-from ganeti.locking.names import SHARED
 from ganeti.logic import ask
 from ganeti.logic.base import Held, LockRequest, LogicalUnit
 from ganeti.logic.registry import implements
@@ -18,7 +17,6 @@ from ganeti.opcodes.node import OpNodeQueryvols
 from ganeti.rpc import calls
 from ganeti.serializer import Json
 from ganeti.types import DiskTemplate
-from ganeti.utils.text import nice_sort_key
 
 FIELDS: Final = ("phys", "vg", "name", "size", "instance", "node")
 NOBODY: Final = "-"
@@ -59,19 +57,11 @@ class NodeQueryvols(LogicalUnit[OpNodeQueryvols, tuple[Node, ...]]):
                 f"unknown fields: {', '.join(unknown)}; known: {', '.join(FIELDS)}", Code.INVAL
             )
 
-    def _nodes(self, config: Snapshot) -> list[Node]:
-        if self.op.nodes:
-            return [ask.node(config, name) for name in dict.fromkeys(self.op.nodes)]
-        return sorted(config.nodes.values(), key=lambda node: nice_sort_key(node.name))
-
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
-        nodes = self._nodes(config)
-        if not self.op.nodes:
-            return LockRequest(nodes=SHARED)
-        return LockRequest(nodes=dict.fromkeys([node.uuid for node in nodes], SHARED))
+        return ask.lock_to_read(config, self.op.nodes)
 
     def check(self, config: Snapshot) -> tuple[Node, ...]:
-        return tuple(self._nodes(config)) if config.cluster.volume_group_name else ()
+        return tuple(ask.nodes(config, self.op.nodes)) if config.cluster.volume_group_name else ()
 
     def execute(self, plan: tuple[Node, ...]) -> Json:
         outcomes = self.rpc.all(plan, calls.node_volumes)
