@@ -232,7 +232,10 @@ def devices(cluster: ClusterBed) -> Iterator[list[Path]]:
             loop = stack.enter_context(loop_device(cluster.cluster.directory / word, 4))
             made.append((BY_ID / f"{cluster.cluster.directory.name}-{word}", loop))
         made.append((BY_ID / f"{cluster.cluster.directory.name}-again", made[0][1]))
-        BY_ID.mkdir(parents=True, exist_ok=True)
+        for folder in (BY_ID.parent, BY_ID):
+            if not folder.exists():  # a machine without udev
+                folder.mkdir()
+                stack.callback(folder.rmdir)
         for link, loop in made:
             link.symlink_to(loop)
             stack.callback(link.unlink)
