@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from fakes.transfer_calls import TransferCalls
 from ganeti.errors import HotplugError, HypervisorError, OpExecError
 from ganeti.model.disk import Disk
 from ganeti.model.filled import FilledInstance
@@ -15,7 +16,7 @@ INCOMING = "incoming"
 SENT = "sent"
 
 
-class InstanceCalls:
+class InstanceCalls(TransferCalls):
     """Guests move as QEMU moves them: the target waits, and goes on when all has arrived.
 
     `places` of the subclass hold what is where; a guest that waits or was sent away is in

@@ -51,6 +51,26 @@ def bring_back_disks(draft: Draft, instance: str, disks: list[str]) -> None:
 
 
 @config_step
+def bring_back_instance(
+    draft: Draft,
+    uuid: str,
+    primary: str,
+    nodes: dict[str, list[str]],
+    nicparams: dict[str, dict[str, Any]],
+) -> None:
+    """The instance is on this node (again), with its disks (uuid: nodes) and interfaces."""
+    instance = draft.snapshot.instances.get(uuid)
+    if instance is None or instance.primary_node == primary:
+        return
+    for disk in draft.snapshot.disks_of(instance):
+        draft.update(replace(disk, nodes=tuple(nodes.get(disk.uuid, disk.nodes))))
+    nics = tuple(
+        replace(nic, nicparams=nicparams.get(nic.uuid, nic.nicparams)) for nic in instance.nics
+    )
+    draft.update(replace(instance, primary_node=primary, nics=nics))
+
+
+@config_step
 def rename_instance(draft: Draft, uuid: str, name: str) -> None:
     """The instance has this name (again), if it is there."""
     instance = draft.snapshot.instances.get(uuid)

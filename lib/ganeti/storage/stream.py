@@ -16,8 +16,9 @@ BLOCK: Final = 1048576
 
 def dump_argv(device: Path, size_mib: int, *, direct: bool = True) -> list[str]:
     """Command that writes the first `size_mib` MiB of the device to its standard output."""
-    flags = ["iflag=direct"] if direct else []
-    return ["dd", f"if={device}", f"bs={BLOCK}", f"count={size_mib}", *flags, "status=none"]
+    flags = "direct,fullblock" if direct else "fullblock"
+    what = ["dd", f"if={device}", f"bs={BLOCK}", f"count={size_mib}"]
+    return [*what, f"iflag={flags}", "status=none"]
 
 
 def load_argv(device: Path, *, direct: bool = True, sparse: bool = False) -> list[str]:
