@@ -53,7 +53,7 @@ def test_the_calls_come_in_the_order_of_the_facts(services: FakeServices) -> Non
 
 
 def test_a_long_migration_is_asked_for_every_second(services: FakeServices) -> None:
-    services.rpc.migration = ("active",) * 40 + ("completed",)
+    services.rpc.migration = ("active",) * 100 + ("completed",)
     run_unit(services, migrate())
     assert services.waits[-1] == max(services.waits) == 1.0
     assert sum("progress" in line for line in services.messages) == 4

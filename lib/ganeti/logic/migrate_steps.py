@@ -27,8 +27,10 @@ from ganeti.model.report import MigrationStatus
 from ganeti.rpc import calls
 from ganeti.storage.layout import TRAITS
 
-FIRST_POLL_S = 0.05  # a small idle guest is over in a moment, and is not kept waiting
+# Asked often at first: a small idle guest is over in a moment, and is not kept waiting.
+FIRST_POLL_S = 0.05
 POLL_S = 1.0
+POLL_SHARE = 0.05  # of the time so far, by which the end may be noticed late
 TELL_EVERY_S = 10.0
 SILENCES = 10  # questions in a row that the source may leave unanswered
 SILENCE_S = 3.0
@@ -242,7 +244,7 @@ def _await_end(services: Services, sides: Sides, *, patient: bool) -> MigrationS
 
     One that stands still is returned as it is: it is for the caller to end it.
     """
-    silences, pause_s, still_s, told_s = 0, FIRST_POLL_S, 0.0, TELL_EVERY_S
+    silences, waited_s, still_s, told_s = 0, 0.0, 0.0, TELL_EVERY_S
     sent: int | None = None
     while True:
         outcome = services.rpc.ask(
@@ -258,6 +260,7 @@ def _await_end(services: Services, sides: Sides, *, patient: bool) -> MigrationS
         status = outcome.get()
         if status.status not in UNDER_WAY:
             return status
+        pause_s = min(POLL_S, max(FIRST_POLL_S, POLL_SHARE * waited_s))
         moves = status.transferred_ram is None or status.transferred_ram != sent
         still_s = 0.0 if moves or status.status.startswith(POSTCOPY) else still_s + pause_s
         sent = status.transferred_ram
@@ -268,7 +271,7 @@ def _await_end(services: Services, sides: Sides, *, patient: bool) -> MigrationS
             told_s = 0.0
         services.wait(pause_s)
         told_s += pause_s
-        pause_s = min(POLL_S, 2 * pause_s)
+        waited_s += pause_s
 
 
 def _tell_progress(services: Services, status: MigrationStatus) -> None:
