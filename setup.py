@@ -12,7 +12,7 @@ from setuptools.command.build_py import build_py
 
 TOP = Path(__file__).resolve().parent
 HELPERS = {
-    "lib/ganeti": ("node-daemon-setup", "prepare-node-join", "ssh-update"),
+    "lib/ganeti": ("import-export", "node-daemon-setup", "prepare-node-join", "ssh-update"),
     "lib/ganeti/tools": ("kvm-console-wrapper",),
 }
 

@@ -56,7 +56,7 @@ PACKAGES: dict[str, Package] = {
     "kmod": Package("modinfo", "finding the guest's drivers"),
     "e2fsprogs": Package("mkfs.ext4", "the guest's root file system"),
     "iproute2": Package("ip", "network set-up of nodes"),
-    "socat": Package("socat", "serial consoles"),
+    "socat": Package("socat", "serial consoles, copying disks between nodes"),
     "openssl": Package("openssl", "certificates of strangers", tests_only=True),
     "openssh-client": Package("ssh", "joining nodes", tests_only=True),
     "openssh-server": Package("sshd", "joining nodes", tests_only=True),

@@ -69,6 +69,7 @@ def test_every_kind_of_file_is_installed(installed: Path) -> None:
         "sbin/gnt-instance",
         "sbin/ganeti-noded",
         "sbin/ganeti-masterd",
+        "lib/ganeti/import-export",
         "lib/ganeti/node-daemon-setup",
         "lib/ganeti/prepare-node-join",
         "lib/ganeti/tools/kvm-console-wrapper",

@@ -258,7 +258,7 @@ def _has_members(group: int) -> bool:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The program's options (facts/cli.json, daemons); the manual page is made from them."""
+    """The program's options (facts/cli.json, tools)."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="One end of a transfer of data")
     add = parser.add_argument
     add("status_file", metavar="STATUS-FILE", help="file that tells how far it is")
