@@ -1,0 +1,88 @@
+"""Every sub-command of the table exists, and a transcript shows what it prints on real daemons.
+
+test/cluster/test_cluster_transcripts.py runs the transcripts; this test looks whether one is
+missing, without running anything.
+"""
+
+from __future__ import annotations
+
+import pytest
+import transcript_files as transcripts
+from fact_tables import facts
+from fakes.command_line import PROGRAMS, program_of
+
+TABLE = facts("cli")["programs"]
+
+# Sub-commands of the classic that come with later work, and why. The list may only shrink.
+LATER = {
+    ("gnt-backup", "export"): "exports",
+    ("gnt-backup", "import"): "exports",
+    ("gnt-backup", "list"): "exports",
+    ("gnt-backup", "list-fields"): "exports",
+    ("gnt-backup", "remove"): "exports",
+    ("gnt-cluster", "upgrade"): "packages of several versions beside each other",
+    ("gnt-node", "list-drbd"): "DRBD",
+    ("gnt-node", "repair-storage"): "LVM",
+}
+# Here they can only be refused: nothing of what they work on exists on virtual nodes.
+ALWAYS_REFUSED = {
+    ("gnt-debug", "metad"): "there is no metadata daemon",
+    ("gnt-debug", "wconfd"): "the master daemon does that work",
+    ("gnt-instance", "replace-disks"): "needs DRBD",
+    ("gnt-node", "modify-storage"): "needs LVM",
+    ("gnt-node", "powercycle"): "a virtual node has no power",
+    ("gnt-node", "restricted-command"): "off by default, and takes 10 s to say so",
+}
+
+# TODO(gnt-debug test-jobqueue): OP_TEST_JQUEUE's log entries before the execution do not arrive.
+NOT_SHOWN = {("gnt-debug", "test-jobqueue"), *LATER}
+
+
+def told() -> set[tuple[str, str]]:
+    return {(name, command) for name, table in TABLE.items() for command in table["commands"]}
+
+
+def declared() -> set[tuple[str, str]]:
+    return {(name, command) for name in PROGRAMS for command in program_of(name).commands}
+
+
+def canonical(call: tuple[str, str]) -> tuple[str, str]:
+    program, word = call
+    return program, program_of(program).aliases.get(word, word) if program in PROGRAMS else word
+
+
+def shown(*, successfully: bool = False) -> set[tuple[str, str]]:
+    """Sub-commands that stand in a transcript with what they show."""
+    return {
+        canonical(call)
+        for program in transcripts.programs()
+        for entry in transcripts.entries(program)
+        if not (successfully and entry.is_failure)
+        for call in entry.calls
+    }
+
+
+def test_only_these_sub_commands_are_missing() -> None:
+    assert told() - declared() <= set(LATER)
+    assert declared() <= told()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_sub_command_stands_in_a_transcript(program: str) -> None:
+    missing = {one for one in declared() - shown() - NOT_SHOWN if one[0] == program}
+    assert not missing, "add them to test/transcripts, then: tools/check update-transcripts"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_sub_command_is_seen_to_succeed(program: str) -> None:
+    failing = {
+        one for one in declared() - shown(successfully=True) - NOT_SHOWN if one[0] == program
+    }
+    assert failing <= set(ALWAYS_REFUSED)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_transcript_of_each_program_begins_with_its_help(program: str) -> None:
+    first = next(transcripts.entries(program))
+    assert first.line == f"{program} --help"
+    assert not first.is_failure
