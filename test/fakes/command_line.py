@@ -59,7 +59,12 @@ class Shell:
         self.paths.ssconf(key).write_text(value + "\n")
 
     def run(self, *argv: str, stdin: str = "", environ: Mapping[str, str] | None = None) -> Ended:
-        program = program_of(argv[0])
+        return self.run_program(program_of(argv[0]), *argv[1:], stdin=stdin, environ=environ)
+
+    def run_program(
+        self, program: Any, *argv: str, stdin: str = "", environ: Mapping[str, str] | None = None
+    ) -> Ended:
+        """The same with a program that is not installed."""
         out, err = io.StringIO(), io.StringIO()
         world = World(
             self.paths,
@@ -72,7 +77,7 @@ class Shell:
             sleep=self.slept.append,
             connect=lambda paths: self.master,
         )
-        status = program.run(argv[1:], world)
+        status = program.run(argv, world)
         return Ended(status, out.getvalue(), err.getvalue())
 
 

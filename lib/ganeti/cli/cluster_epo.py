@@ -135,15 +135,15 @@ def _switch(run: Run, command: OobCommand, names: Sequence[str]) -> int:
 
 def _wait_for(run: Run, nodes: Sequence[EpoNode], is_up: IsUp) -> set[str]:
     """Names of the nodes whose daemons answer, at the latest after 15 minutes."""
-    end = run.world.now() + WAIT_S
     up: set[str] = set()
-    while True:
+    for _ in range(WAIT_S // POLL_S):
         up |= {node.name for node in nodes if node.name not in up and is_up(node.address)}
         left = len(nodes) - len(up)
-        if not left or run.world.now() >= end:
-            return up
+        if not left:
+            break
         run.out(f"Waiting for {left} nodes")
         run.world.sleep(POLL_S)
+    return up
 
 
 def _wanted_up(

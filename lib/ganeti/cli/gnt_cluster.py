@@ -62,6 +62,8 @@ IGNORE_OFFLINE_NODES = options.value(
 )
 ON = options.switch("--on", dest="on", help="switch the nodes on, start the instances")
 GROUPS = options.switch("--groups", dest="groups", help="the names are those of node groups")
+TO = options.value("--to", dest="to", help="version, as 4.1")
+RESUME = options.switch("--resume", dest="resume", help="complete what was broken off")
 VERIFY_CODES = tuple(
     "ECLUSTERCERT ECLUSTERCFG ECLUSTERCLIENTCERT ECLUSTERDANGLINGINST ECLUSTERDANGLINGNODES"
     " ECLUSTERFILECHECK EEXTAGS EGROUPDIFFERENTPVSIZE EINSTANCEBADNODE EINSTANCEDOWN"
@@ -404,6 +406,14 @@ def epo(run: Run) -> int:
     from ganeti.cli import cluster_epo
 
     return cluster_epo.epo(run)
+
+
+@PROGRAM.command("upgrade", options=[TO, RESUME])
+def upgrade(run: Run) -> None:
+    """Change to another installed version of the software, on all nodes."""
+    from ganeti.cli import cluster_upgrade
+
+    cluster_upgrade.upgrade(run)
 
 
 @PROGRAM.command("show-ispecs-cmd")

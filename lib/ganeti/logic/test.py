@@ -89,11 +89,9 @@ class TestJqueue(LogicalUnit[OpTestJqueue, NoPlan]):
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
         return LockRequest(nodes={config.cluster.master_node: EXCLUSIVE})
 
-    def arguments(self) -> None:
-        if self.op.notify_waitlock:
-            self._notify("expandnames", None)
-
     def check(self, config: Snapshot) -> NoPlan:
+        if self.op.notify_waitlock:  # here locks are held already: no worker waits before that
+            self._notify("expandnames", None)
         return NoPlan()
 
     def execute(self, plan: NoPlan) -> Json:
