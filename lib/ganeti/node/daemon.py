@@ -32,7 +32,7 @@ from ganeti.utils import daemonize, hosts, log, net
 
 logger = logging.getLogger(__name__)
 
-NOT_SERVING = {"certificates", "context", "daemon", "setup", "task"}
+NOT_SERVING = {"certificates", "context", "daemon", "impexp_daemon", "setup", "task"}
 
 
 def load_served() -> None:

@@ -24,7 +24,6 @@ from ganeti.node import impexp_dir, x509_cert
 from ganeti.node.context import NodeContext
 from ganeti.node.disk import assemble
 from ganeti.node.guest_os import script_disks
-from ganeti.node.impexp_daemon import SIZE_FROM_SCRIPT
 from ganeti.node.os_task import script_host
 from ganeti.os_defs import run as os_run
 from ganeti.os_defs.environment import ScriptDisk
@@ -211,7 +210,7 @@ def _script(
         text=f"( {text}{shlex.quote(str(script.log))} )",
         disks=(disk.uuid,),
         environment=script.environment,
-        size=SIZE_FROM_SCRIPT if make is os_run.export_script else "",
+        size=command.SIZE_FROM_SCRIPT if make is os_run.export_script else "",
     )
 
 

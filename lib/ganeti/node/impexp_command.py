@@ -21,6 +21,7 @@ MAGIC: Final = re.compile(r"[-_.a-zA-Z0-9]{5,100}")
 TOOL: Final = re.compile(r"[-_.a-zA-Z0-9]{1,40}")
 HOST: Final = re.compile(r"[a-zA-Z0-9.:-]{1,255}")
 BUFFER: Final = 1048576
+SIZE_FROM_SCRIPT: Final = "fd"  # in place of an expected size
 ATTEMPT_S: Final = 20  # of one connection attempt
 RETRY_S: Final = 1
 SHELL: Final = ("bash", "-o", "errexit", "-o", "pipefail", "-c")

@@ -33,7 +33,6 @@ PROGRAM: Final = "import-export"
 ASK_S: Final = 5.0  # between two questions how far dd is
 LINGER_S: Final = 5.0  # for what was told to end
 CONNECT_S: Final = 60
-SIZE_FROM_SCRIPT: Final = "fd"
 SIZE_VARIABLE: Final = "EXP_SIZE_FD"
 _CHUNK: Final = 65536
 
@@ -74,7 +73,7 @@ class Mover:
     def run(self, stop: int) -> int:
         """The exit code. When the descriptor `stop` can be read, the transfer is to end."""
         self.status.write()
-        if self.expected_size and self.expected_size != SIZE_FROM_SCRIPT:
+        if self.expected_size and self.expected_size != command.SIZE_FROM_SCRIPT:
             self.progress.expected_mib = float(self.expected_size)
         try:
             child = self._start()
@@ -99,7 +98,7 @@ class Mover:
         socat, dd, pid = self._pipe(self._socat), self._pipe(self._copied), self._pipe(self._is_dd)
         words, fds = self._pipe(self.status.say), [socat, dd, pid]
         environment = {**os.environ, "LC_ALL": "C"}
-        if self.expected_size == SIZE_FROM_SCRIPT:
+        if self.expected_size == command.SIZE_FROM_SCRIPT:
             fds.append(self._pipe(self._size))
             environment[SIZE_VARIABLE] = str(fds[-1])
         argv = command.shell_argv(self.end, command.Descriptors(socat, dd, pid))
@@ -290,7 +289,11 @@ def end_of(options: argparse.Namespace) -> command.End:
         raise GenericError(f"--{missing[0]} is missing: both ends prove who they are")
     if options.ipv4 and options.ipv6:
         raise GenericError("--ipv4 and --ipv6 exclude each other")
-    if options.exp_size and options.exp_size != SIZE_FROM_SCRIPT and not options.exp_size.isdigit():
+    if (
+        options.exp_size
+        and options.exp_size != command.SIZE_FROM_SCRIPT
+        and not options.exp_size.isdigit()
+    ):
         raise GenericError(f"--expected-size {options.exp_size!r} is neither MiB nor fd")
     authority = x509.load_certificate(Path(options.ca))
     end = command.End(

@@ -9,13 +9,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives import serialization
-
 from ganeti.errors import GenericError, OpExecError
 from ganeti.node.context import NodeContext
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
-from ganeti.utils import x509
 
 NAME: Final = re.compile(r"x509-[a-zA-Z0-9_.-]{1,100}")
 KEY, CERTIFICATE = "key", "cert"
@@ -40,6 +37,8 @@ def _place(node: NodeContext, name: str) -> Path:
 
 @serves(calls.x509_cert_create)
 def x509_cert_create(node: NodeContext, validity: int) -> tuple[str, str]:
+    from ganeti.utils import x509  # costs memory that a noded rarely needs
+
     if validity <= 0:
         raise GenericError(f"a certificate can't be valid for {validity} s")
     now = node.clock.now()
@@ -47,12 +46,7 @@ def x509_cert_create(node: NodeContext, validity: int) -> tuple[str, str]:
     stamp = time.strftime(STAMP, time.localtime(now))
     place = node.paths.crypto_keys / f"x509-{stamp}-{secrets.token_hex(4)}"
     place.mkdir(0o700, parents=True)
-    key = made.key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    node.files.place(place / KEY, key, mode=MODE)
+    node.files.place(place / KEY, made.key_pem(), mode=MODE)
     node.files.place(place / CERTIFICATE, made.certificate_pem(), mode=MODE)
     return place.name, made.certificate_pem().decode("ascii")
 

@@ -47,12 +47,14 @@ class Pair:
 
     def pem(self) -> bytes:
         """Key, then certificate: the contents of server.pem and its like."""
-        key = self.key.private_bytes(
+        return self.key_pem() + self.certificate_pem()
+
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        return key + self.certificate_pem()
 
     def certificate_pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
