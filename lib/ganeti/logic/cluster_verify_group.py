@@ -20,7 +20,7 @@ from ganeti.logic.verify_node import Answers, file_findings, node_findings, os_f
 from ganeti.logic.verify_report import Finding, Reporter
 from ganeti.model.fill import node_disk
 from ganeti.model.group import NodeGroup
-from ganeti.model.inherit import cluster_hvparams, fill_beparams, fill_nic
+from ganeti.model.inherit import cluster_hvparams, fill_beparams, fill_ndparams, fill_nic
 from ganeti.model.instance import Instance
 from ganeti.model.node import Node
 from ganeti.model.report import HOOK_FAILED, HookResult, MirrorOutcome
@@ -147,6 +147,12 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
             "oslist": None,
             "nonvmnodes": [node.name for node in plan.nodes if not node.vm_capable],
         }
+        programs = {
+            str(fill_ndparams(cluster, config.group_of(node), node)["oob_program"])
+            for node in config.nodes.values()
+        } - {""}
+        if programs:
+            checks["oob-paths"] = sorted(programs)
         if not paths.is_virtual:
             checks["master-ip"] = [config.master().name, cluster.master_ip, candidates]
             checks["bridges"] = sorted(bridges_of(config, plan))

@@ -34,6 +34,10 @@ def node_findings(
         yield from _hypervisors(node, answers)
         yield from _storage(node, answers)
         yield from _orphans(config, node, answers)
+    if node.master_capable:
+        for problem in answers.get("oob-paths") or ():
+            if problem is not None:
+                yield Finding("ENODEOOBPATH", node.name, f"out-of-band program: {problem}")
     for path in answers.get("user-scripts") or ():
         yield Finding("ENODEUSERSCRIPTS", node.name, f"script {path} is missing or can't be run")
 
