@@ -115,6 +115,10 @@ class NetBed:
     def reaches(self, address: str, node: str | int = 1) -> bool:
         return self(f"ping -q -c 1 -W 1 {address}", node=node).rc == 0
 
+    def answers(self, address: str, node: str | int = 1) -> None:
+        """It does, sooner or later: who is busy does not hear each ping."""
+        until(lambda: self.reaches(address, node), f"{address} answers to node {node}")
+
     def rows(self, command: str, fields: str, *names: str) -> list[list[str]]:
         """What a list shows."""
         text = self.ok(f"{command} --no-headers --separator=| -o {fields}", *names)

@@ -45,7 +45,7 @@ def test_the_master_has_the_clusters_address_and_others_reach_it(lone: NetBed) -
         lambda: lone.addresses("eth0").get(f"{MASTER_IP}/32"), "the master's address is there"
     )
     assert found == "eth0:0"
-    assert lone.reaches(MASTER_IP, node=3)
+    lone.answers(MASTER_IP, node=3)
     neighbours = json.loads(lone.ok("ip -j neighbour show dev eth0", node=3))
     macs = {one["dst"]: one.get("lladdr") for one in neighbours}
     assert macs[MASTER_IP] == json.loads(lone.ok("ip -j link show eth0"))[0]["address"]
@@ -145,7 +145,7 @@ def test_a_stopped_master_keeps_its_address_until_told(lone: NetBed) -> None:
     assert f"{MASTER_IP}/32" not in lone.addresses("eth0")
     lone.ok("gnt-cluster activate-master-ip")
     assert f"{MASTER_IP}/32" in lone.addresses("eth0")
-    assert lone.reaches(MASTER_IP, node=2)
+    lone.answers(MASTER_IP, node=2)
 
 
 def test_a_removed_node_forgets_the_cluster(lone: NetBed) -> None:

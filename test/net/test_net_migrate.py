@@ -96,7 +96,7 @@ def test_a_counting_guest_migrates_without_losing_a_line(cluster: NetBed) -> Non
     assert runs_on(cluster) == [2]
     assert cluster.ports(1) == set()
     assert len(cluster.ports(2)) == 1
-    assert cluster.reaches(ADDRESS)
+    cluster.answers(ADDRESS)
     until(lambda: "socat" not in cluster.ok("ps -eo comm=").split(), "all of it has been heard")
     first = heard(cluster, 1)
     until(lambda: first[-1] + 20 in heard(cluster, 2), "the guest counts on")
@@ -108,7 +108,7 @@ def test_it_migrates_back_and_the_console_goes_to_the_new_node(cluster: NetBed) 
     cluster.ok(f"gnt-instance migrate -f -n node1 {GUEST}")
     assert place(cluster) == ("node1", "running")
     assert "root@node1.example.com" in cluster.ok("gnt-instance console --show-cmd", GUEST)
-    assert cluster.reaches(ADDRESS, node=3)
+    cluster.answers(ADDRESS, node=3)
 
 
 @pytest.mark.parametrize("fault", ["unplugged", "killed"])
@@ -121,11 +121,11 @@ def test_a_migration_whose_target_is_lost_leaves_the_guest_where_it_was(
     else:
         cluster.ok(f"kill -KILL {cluster.nodes.read(3, PID).strip()}", node=3)
     try:
-        assert cluster.reaches(ADDRESS, node=2)
+        cluster.answers(ADDRESS, node=2)
         assert ended(cluster, number) == "error"
         assert "goes on running on node node1" in cluster.ok(f"gnt-job info {number}")
         assert place(cluster) == ("node1", "running")
-        assert cluster.reaches(ADDRESS, node=2)
+        cluster.answers(ADDRESS, node=2)
     finally:
         cluster.nodes.plug(3)
     until(lambda: cluster.rows("gnt-node list", "mfree", "node3") != [["?"]], "node 3 answers")
