@@ -104,7 +104,7 @@ def _call(directory: Path, repeat: int) -> float:
     paths.server_pem.write_bytes(server.pem())
     paths.client_pem.write_bytes(x509.make_client("node", server, now).pem())
     ours, theirs = socket.socketpair()
-    context = tls.server_context(paths.server_pem, clients_signed_by=paths.server_pem)
+    context = tls.server_context(paths.server_pem, clients_signed_by=[paths.server_pem])
     answering = threading.Thread(target=_answer, args=(context, theirs))
     answering.start()
     message = b"x" * MESSAGE_BYTES
