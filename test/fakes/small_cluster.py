@@ -160,9 +160,14 @@ class MemoryTransport:
 
 
 class SmallCluster:
-    """Nodes 1 to `nodes`, all master candidates; node 1 is the master. Made without commands."""
+    """Nodes 1 to `nodes`, all master candidates; node 1 is the master. Made without commands.
 
-    def __init__(self, root: Path, nodes: int = 3) -> None:
+    A `document` of three such nodes takes the place of the one that is made.
+    """
+
+    def __init__(
+        self, root: Path, nodes: int = 3, *, document: ConfigDocument | None = None
+    ) -> None:
         load_served()
         self.steps = Steps()
         self.transport = MemoryTransport(self)
@@ -170,7 +175,7 @@ class SmallCluster:
         for number in range(1, nodes + 1):
             name = node_name(number)
             self.machines[name] = Machine(name, Paths(root / f"n{number}"))
-        self.document = a_document(nodes, self.paths)
+        self.document = document or a_document(nodes, self.paths)
         for machine in self.machines.values():
             self._prepare(machine)
         self.paths.queue.mkdir(exist_ok=True)
@@ -355,12 +360,12 @@ def _with_node(document: ConfigDocument, node: Node) -> ConfigDocument:
     return replace(document, nodes={**document.nodes, node.uuid: node})
 
 
-def put_os(directory: Path) -> None:
+def put_os(directory: Path, *variants: str) -> None:
     """An OS definition whose scripts do nothing."""
     directory.mkdir(parents=True)
     (directory / "ganeti_api_version").write_text("20\n")
     (directory / "parameters.list").write_text("")
-    (directory / "variants.list").write_text("default\n")
+    (directory / "variants.list").write_text("\n".join(variants or ["default"]) + "\n")
     for name in ("create", "import", "export", "rename", "verify"):
         script = directory / name
         script.write_text("#!/bin/sh\nexit 0\n")

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.web_log import AccessLogger
 from aiohttp.web_protocol import RequestHandler
 
@@ -31,10 +34,12 @@ class Limits:
     body_s: float = 60.0
     answer_s: float = 60.0  # for the peer to take the answer
     line_bytes: int = 8192
+    field_bytes: int = 8192  # one line of the head after the first
     body_bytes: int = 64 * 1024 * 1024
     connections: int = 1000
 
 
+UNUSUAL_METHOD = re.compile(r"b'[A-Z]+ /\S* HTTP/")  # in what the library says of a first line
 SMALL_BUFFER_BYTES = 16 * 1024
 
 
@@ -81,12 +86,34 @@ async def read_body(raw: web.BaseRequest, limits: Limits) -> bytes:
     return b"".join(pieces)
 
 
+async def ask_for_body(raw: web.BaseRequest) -> None:
+    """A client that waits for leave to send its body (Expect, RFC 9110 10.1.1) gets it."""
+    wants = raw.headers.get("Expect", "").lower() == "100-continue"
+    if wants and raw.version >= HttpVersion11:
+        await raw.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        raw.writer.output_size = 0  # the answer proper has not begun
+
+
+async def send_whole(raw: web.BaseRequest, response: web.Response, limits: Limits) -> None:
+    """The answer has gone out, or its connection is dropped: the peer did not take it."""
+    try:
+        async with asyncio.timeout(limits.answer_s):
+            await response.prepare(raw)
+            await response.write_eof()
+    except TimeoutError:
+        logger.warning("%s does not take its answer, connection dropped", raw.remote)
+        if raw.transport is not None:
+            raw.transport.abort()
+    except ConnectionError:
+        logger.info("%s did not wait for its answer", raw.remote)
+
+
 class Listener:
     """One listening address; subclasses answer its requests. Built, started, stopped on a loop."""
 
     def __init__(self, *, tls: ssl.SSLContext | None, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}  # in the order of their coming
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._web: web.Server | None = None
@@ -94,6 +121,10 @@ class Listener:
     async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
         """The answer to one request."""
         raise NotImplementedError
+
+    def malformed(self, status: int, text: str) -> web.Response:
+        """The answer to what is no request that could be read; the connection is closed."""
+        return web.Response(status=status, text=f"{text}\n")
 
     @property
     def port(self) -> int:
@@ -132,6 +163,15 @@ class Listener:
         if self._web is not None:
             await self._web.shutdown(grace_s)
 
+    def make_room(self) -> bool:
+        """Whether there is room for one more connection than allowed: the oldest of those that
+        have not sent a request is dropped for it."""
+        for one in self.connections:
+            if not one.has_asked:
+                one.drop()
+                return True
+        return False
+
     def _connect(self) -> RequestHandler:
         assert self._web is not None
         return Connection(self, self._web)
@@ -160,7 +200,7 @@ class Connection(RequestHandler):
     Bytes do not reset the clock, so a request that trickles in is dropped as well.
     """
 
-    __slots__ = ("owner", "_clock", "_certificate", "__dict__")
+    __slots__ = ("owner", "has_asked", "_clock", "_certificate", "__dict__")
 
     def __init__(self, owner: Listener, manager: web.Server) -> None:
         super().__init__(
@@ -170,10 +210,11 @@ class Connection(RequestHandler):
             access_log=access_logger,
             access_log_class=DebugAccessLogger,
             max_line_size=owner.limits.line_bytes,
-            max_field_size=owner.limits.line_bytes,
+            max_field_size=owner.limits.field_bytes,
             lingering_time=1.0,
         )
         self.owner = owner
+        self.has_asked = False
         self._clock: asyncio.TimerHandle | None = None
         self._certificate: bytes | None = None
 
@@ -188,32 +229,65 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.owner.connections.add(self)
-        if len(self.owner.connections) > self.owner.limits.connections:
-            logger.warning("more than %s connections, dropped one", self.owner.limits.connections)
-            self._drop()
+        owner = self.owner
+        is_full = len(owner.connections) >= owner.limits.connections
+        if is_full:
+            logger.warning("more than %s connections, dropped one", owner.limits.connections)
+        if is_full and not owner.make_room():
+            self.drop()
             return
+        owner.connections[self] = None
         self._wait(self.owner.limits.first_request_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.busy()
-        self.owner.connections.discard(self)
+        self._stop_clock()
+        self.owner.connections.pop(self, None)
         super().connection_lost(exc)
 
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What the HTTP library refuses, and clients that go away, are no errors of ours."""
+        gone = isinstance(exc, OSError)
+        if exc is not None and status >= 500 and not gone:
+            logger.error("request from %s: %r", request.remote, exc, exc_info=exc)
+        if gone or request.writer.output_size > 0:
+            self.drop()
+            raise ConnectionError("the answer has begun, or nobody waits for it")
+        if isinstance(exc, BadHttpMethod) and UNUSUAL_METHOD.search(message or ""):
+            status = int(HTTPStatus.NOT_IMPLEMENTED)
+        text = (message or HTTPStatus(status).phrase).strip().partition("\n")[0]
+        if isinstance(exc, LineTooLong):
+            limits = self.owner.limits
+            text = f"the first line is longer than {limits.line_bytes} bytes, or another one"
+            text += f" of the head is longer than {limits.field_bytes}"
+        logger.debug("request from %s refused: %s", request.remote, text)
+        response = self.owner.malformed(status, text.rstrip(":"))
+        response.force_close()
+        return response
+
     def busy(self) -> None:
+        self.has_asked = True
+        self._stop_clock()
+
+    def idle(self) -> None:
+        if self.transport is not None:
+            self._stop_clock()
+            self._wait(self.owner.limits.idle_s)
+
+    def _stop_clock(self) -> None:
         if self._clock is not None:
             self._clock.cancel()
             self._clock = None
 
-    def idle(self) -> None:
-        if self.transport is not None:
-            self.busy()
-            self._wait(self.owner.limits.idle_s)
-
     def _wait(self, seconds: float) -> None:
-        self._clock = asyncio.get_running_loop().call_later(seconds, self._drop)
+        self._clock = asyncio.get_running_loop().call_later(seconds, self.drop)
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         if isinstance(self.transport, asyncio.Transport):
             self.transport.abort()
         elif self.transport is not None:

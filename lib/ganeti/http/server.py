@@ -7,7 +7,6 @@ cost. It never holds a worker.
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +14,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from ganeti.http.listener import BodyError, Connection, Limits, Listener, read_body
-
-logger = logging.getLogger(__name__)
+from ganeti.http.listener import BodyError, Connection, Limits, Listener, read_body, send_whole
 
 JSON_TYPE = "application/json"
 TEXT: Mapping[str, str] = {"Content-Type": "text/plain; charset=utf-8"}
@@ -124,14 +121,5 @@ class HttpServer(Listener):
         response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         if answer.close:
             response.force_close()
-        try:
-            async with asyncio.timeout(self.limits.answer_s):
-                await response.prepare(raw)
-                await response.write_eof()
-        except TimeoutError:
-            logger.warning("%s does not take its answer, connection dropped", raw.remote)
-            if raw.transport is not None:
-                raw.transport.abort()
-        except ConnectionError:
-            logger.info("%s did not wait for its answer", raw.remote)
+        await send_whole(raw, response, self.limits)
         return response

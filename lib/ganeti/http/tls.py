@@ -28,16 +28,23 @@ def authorities(paths: Paths) -> list[Path]:
 
 
 def server_context(
-    certificate: Path, *, key: Path | None = None, clients_signed_by: Sequence[Path] = ()
+    certificate: Path,
+    *,
+    key: Path | None = None,
+    chain: Path | None = None,
+    clients_signed_by: Sequence[Path] = (),
 ) -> ssl.SSLContext:
     """A context that shows `certificate`; with `clients_signed_by` it demands client certificates.
 
+    `chain`: certificates of those who have signed it, which are shown as well.
     Raises X509CertError when a file is missing, damaged or its key does not match.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context)
     context.num_tickets = 0  # connections are kept, so nobody resumes sessions
     _load_chain(context, certificate, key)
+    if chain is not None:  # OpenSSL shows the way to a root that it finds among the trusted
+        _load_authority(context, chain)
     if clients_signed_by:
         context.verify_mode = ssl.CERT_REQUIRED
         for authority in clients_signed_by:

@@ -29,6 +29,8 @@ from ganeti.serializer import Json
 
 READ_BYTES = 256 * 1024
 CONNECTIONS = 64  # of one daemon; more requests wait for a free one
+LONG_CALLS = frozenset({"WaitForJobChange"})  # wait for events: they don't keep others waiting
+LONG_CONNECTIONS = 400  # the master lets 1,000 clients in
 KEPT = 16
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -42,12 +44,14 @@ class LuxiPool:
         path: Path,
         *,
         connections: int = CONNECTIONS,
+        long_connections: int = LONG_CONNECTIONS,
         connect_timeout_s: float = LUXI_CONNECT_TIMEOUT_S,
         read_timeout_s: float = LUXI_READ_TIMEOUT_S,
     ) -> None:
         self.path = path
         self._free: list[Connection] = []
         self._slots = asyncio.Semaphore(connections)
+        self._long_slots = asyncio.Semaphore(long_connections)
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
 
@@ -90,14 +94,15 @@ class LuxiPool:
     async def _message(self, method: str, args: tuple[Json, ...]) -> AsyncGenerator[bytes, None]:
         """The answer's message in pieces, without its end byte."""
         request = protocol.encode_request(method, list(args), LUXI_VERSION)
-        async with self._slots:
+        async with self._long_slots if method in LONG_CALLS else self._slots:
             async for piece in self._exchange(request, again=method in READ_ONLY):
                 yield piece
 
     async def _exchange(self, request: bytes, *, again: bool) -> AsyncGenerator[bytes, None]:
         while True:
-            kept = bool(self._free)
-            reader, writer = self._free.pop() if kept else await self._connect()
+            connection = self._take_free()
+            kept = connection is not None
+            reader, writer = connection or await self._connect()
             whole = False
             try:
                 try:
@@ -124,6 +129,15 @@ class LuxiPool:
                 else:
                     writer.close()
 
+    def _take_free(self) -> Connection | None:
+        """A kept connection that the master has not closed meanwhile."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof() and reader.exception() is None and not writer.is_closing():
+                return reader, writer
+            writer.close()
+        return None
+
     async def _ask(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
     ) -> bytes:
@@ -134,7 +148,7 @@ class LuxiPool:
         except TimeoutError as error:
             raise LuxiTimeoutError("sending to the master timed out") from error
         except OSError as error:
-            raise ConnectionClosedError(f"sending to the master: {error.strerror}") from error
+            raise ConnectionClosedError(f"sending to the master: {error}") from error
         return await self._read(reader)
 
     async def _read(self, reader: asyncio.StreamReader) -> bytes:

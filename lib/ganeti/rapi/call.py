@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from ganeti.errors import ParseError
+from ganeti.luxi.methods import read_arguments
 from ganeti.luxi.pool import LuxiPool
 from ganeti.opcodes.base import Opcode
 from ganeti.rapi.reply import HttpError, bad_request
@@ -76,9 +77,14 @@ class Call:
             raise bad_request(f"Body contents: Type is {kind!r}, but 'dict' is expected")
         return dict(self.body)
 
-    async def submit(self, *job: Opcode) -> int:
+    async def ask(self, method: str, *args: Json) -> Json:
+        """What the master answers; ParseError for arguments that are not of the right form."""
+        read_arguments(method, list(args))
+        return await self.master.call(method, *args)
+
+    async def submit(self, *job: Opcode, with_reasons: bool = True) -> int:
         """The number of a new job; its opcodes get the reason trail of this request."""
-        reasons = self.reasons()
+        reasons = self.reasons() if with_reasons else []
         opcodes = [{**op.to_json(), "reason": reasons} for op in job]
         number: int = await self.master.call("SubmitJob", opcodes)
         return number

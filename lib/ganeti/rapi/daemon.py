@@ -13,17 +13,19 @@ import logging
 import signal
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ganeti.constants import EXIT_NOT_MASTER, EXIT_SUCCESS
+from ganeti.errors import X509CertError
 from ganeti.http.listener import Limits, loop_factory
 from ganeti.http.tls import server_context
 from ganeti.luxi.pool import LuxiPool
 from ganeti.paths import Paths
 from ganeti.rapi.access import Users
+from ganeti.rapi.gate import REQUESTS_PER_S, GateSettings
 from ganeti.rapi.resources import RESOURCES
-from ganeti.rapi.service import RapiServer, ServiceSettings
+from ganeti.rapi.service import LIMITS, RapiServer, ServiceSettings
 from ganeti.utils import daemonize, hosts, log, net
 from ganeti.utils.watch import FileWatch
 
@@ -31,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 PROGRAM = "ganeti-rapi"
 PORT = 5080
-MAX_BODY_BYTES = 16 * 1024 * 1024
-MAX_CONNECTIONS = 4000  # events are followed by many; each costs some 20 KiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,14 @@ class RapiSettings:
     port: int
     certificate: Path | None
     key: Path | None = None
-    require_authentication: bool = False
-    limits: Limits = Limits(body_bytes=MAX_BODY_BYTES, connections=MAX_CONNECTIONS)
+    chain: Path | None = None
+    gate: GateSettings = GateSettings()
+    limits: Limits = LIMITS
+
+    @property
+    def tls_files(self) -> list[Path]:
+        given = (self.certificate, self.key, self.chain) if self.certificate else ()
+        return [path for path in given if path is not None]
 
 
 class RapiDaemon:
@@ -55,14 +61,13 @@ class RapiDaemon:
         self.settings = settings
         self.master = LuxiPool(settings.paths.query_socket)
         self.users = Users(settings.paths.rapi_users)
-        self._watch = FileWatch([settings.paths.rapi_users], lambda path: self.users.load())
+        self._watch = FileWatch([settings.paths.rapi_users, *settings.tls_files], self._changed)
+        self._renewal: asyncio.Task[None] | None = None
         self._server = RapiServer(
             RESOURCES,
             self.master,
             self.users,
-            ServiceSettings(
-                require_authentication=settings.require_authentication, limits=settings.limits
-            ),
+            ServiceSettings(gate=settings.gate, limits=settings.limits),
             tls=self._context(),
         )
 
@@ -84,9 +89,33 @@ class RapiDaemon:
         await self._server.stop()
         await self.master.close()
 
+    def reload(self) -> None:
+        """The users file and the certificate are read again."""
+        self.users.load()
+        self._renew()
+
+    def _changed(self, path: Path) -> None:
+        if path == self.settings.paths.rapi_users:
+            self.users.load()
+        else:
+            self._renew()
+
+    def _renew(self) -> None:
+        """New connections see the certificate that is now in its file, if it is a good one."""
+        try:
+            context = self._context()
+        except X509CertError as error:
+            logger.error("%s; the certificate that was read before stays", error)
+            return
+        if context is not None:
+            self._renewal = asyncio.create_task(self._server.renew_tls(context))
+            logger.info("%s: the certificate was read", self.settings.certificate)
+
     def _context(self) -> ssl.SSLContext | None:
-        certificate = self.settings.certificate
-        return server_context(certificate, key=self.settings.key) if certificate else None
+        settings = self.settings
+        if settings.certificate is None:
+            return None
+        return server_context(settings.certificate, key=settings.key, chain=settings.chain)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -96,10 +125,30 @@ def make_parser() -> argparse.ArgumentParser:
         "--require-authentication", action="store_true", help="reading needs a login, too"
     )
     parser.add_argument(
-        "--max-clients", type=int, default=MAX_CONNECTIONS, help="most connections at a time"
+        "--max-clients",
+        type=at_least_one,
+        default=LIMITS.connections,
+        help="most connections at a time (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-requests",
+        type=at_least_one,
+        default=int(REQUESTS_PER_S),
+        metavar="PER_SECOND",
+        help="most requests a second of one user from one address (%(default)s)",
+    )
+    parser.add_argument(
+        "--ssl-chain", help="file with the certificates of those who have signed the server's"
     )
     parser.add_argument("--no-user-checks", action="store_true", help="run as any user")
     return parser
+
+
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a number of 1 or more is expected")
+    return number
 
 
 def settings_from(options: argparse.Namespace, paths: Paths) -> RapiSettings:
@@ -119,8 +168,12 @@ def settings_from(options: argparse.Namespace, paths: Paths) -> RapiSettings:
         port=options.port or net.service_port(PROGRAM, PORT),
         certificate=certificate if options.ssl else None,
         key=Path(options.ssl_key) if options.ssl_key else None,
-        require_authentication=options.require_authentication,
-        limits=Limits(body_bytes=MAX_BODY_BYTES, connections=max(1, options.max_clients)),
+        chain=Path(options.ssl_chain) if options.ssl_chain else None,
+        gate=GateSettings(
+            require_authentication=options.require_authentication,
+            requests_per_s=options.max_requests,
+        ),
+        limits=replace(LIMITS, connections=options.max_clients),
     )
 
 
@@ -171,9 +224,14 @@ async def _live(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) 
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, lines.reopen)
     daemon = RapiDaemon(settings)
     await daemon.start()
+
+    def hang_up() -> None:
+        lines.reopen()
+        daemon.reload()
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     gc.collect()
     gc.freeze()
     ready.done()

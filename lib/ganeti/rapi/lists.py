@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from ganeti.errors import GenericError
+from ganeti.luxi.methods import read_arguments
 from ganeti.opcodes.filter import to_json
 from ganeti.opcodes.filter_text import parse
 from ganeti.rapi.call import Call
@@ -70,6 +71,8 @@ def listing(
             tag = await _entity_tag(call, what, shown, part)
             if tag in _tags_that_client_has(call):
                 return Reply(b"", 304, {"ETag": tag})
+        if qfilter is not None:
+            read_arguments("QueryObjects", [what.value, shown, qfilter, *part])
         if is_bulk:
             pieces = call.master.pieces("QueryObjects", what.value, shown, qfilter, *part)
             return Reply(pieces, headers={"ETag": tag} if tag else {})

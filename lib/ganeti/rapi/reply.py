@@ -60,8 +60,14 @@ def error_for(error: GenericError, *, single: bool = False) -> HttpError:
             return HttpError(502, text, headers=again)
         case errors.ProtocolError():
             return HttpError(502, f"talking to the master daemon: {error}", headers=again)
+        case errors.JobLost() if single:
+            return HttpError(404, str(error))
         case errors.OpPrereqError() if single and error.code == Code.NOENT:
             return HttpError(404, str(error))
+        case errors.ParseError() | errors.ParameterError():
+            return bad_request(str(error))
+        case errors.OpPrereqError() if error.code in (Code.INVAL, Code.NOENT):
+            return bad_request(str(error))
     return HttpError(500, str(error))
 
 

@@ -135,7 +135,7 @@ async def reinstall(call: Call) -> Json:
     job.append(make_opcode(OpInstanceReinstall, system, name))
     if values["start"]:
         job.append(make_opcode(OpInstanceStartup, {"force": False}, name))
-    return await call.submit(*job)
+    return await call.submit(*job, with_reasons=False)  # as the classic one
 
 
 def replacement(call: Call, values: dict[str, Json]) -> dict[str, Json]:

@@ -30,14 +30,14 @@ QUERIED = frozenset(QueryResource) - {
 async def job(call: Call) -> Json:
     """A job that does not exist has null in every field but its number."""
     number = int(call.path["job_id"])
-    rows = await call.master.call("QueryJobs", [number], list(FIELDS))
+    rows = await call.ask("QueryJobs", [number], list(FIELDS))
     if not rows or rows[0] is None:
         return dict.fromkeys(FIELDS) | {"id": number}
     return dict(zip(FIELDS, rows[0], strict=True)) | {"id": number}
 
 
 async def cancel(call: Call) -> Json:
-    return await call.master.call("CancelJob", int(call.path["job_id"]), False)
+    return await call.ask("CancelJob", int(call.path["job_id"]), False)
 
 
 WAIT = own_params(
@@ -50,9 +50,7 @@ WAIT = own_params(
 async def wait(call: Call) -> Json:
     values = checked_body(call, WAIT)
     number = int(call.path["job_id"])
-    changed = await call.master.call(
-        "WaitForJobChange", number, *(values[name] for name in WAIT), WAIT_S
-    )
+    changed = await call.ask("WaitForJobChange", number, *(values[name] for name in WAIT), WAIT_S)
     if not isinstance(changed, list):
         return None
     job_info, log_entries = changed
@@ -79,11 +77,11 @@ async def change_filter(call: Call) -> Json:
 
 async def _replace_filter(call: Call, uuid: str | None) -> Json:
     values = checked_body(call, FILTER)
-    return await call.master.call("ReplaceFilter", uuid, *(values[name] for name in FILTER))
+    return await call.ask("ReplaceFilter", uuid, *(values[name] for name in FILTER))
 
 
 async def remove_filter(call: Call) -> Json:
-    return await call.master.call("DeleteFilter", call.path["uuid"])
+    return await call.ask("DeleteFilter", call.path["uuid"])
 
 
 # Queries.
@@ -94,7 +92,7 @@ async def query(call: Call) -> Json:
     given = call.query.get("fields")
     if not given:
         raise bad_request("Missing 'fields' query argument")
-    return await call.master.call("Query", what, given[0].split(","), None)
+    return await call.ask("Query", what, given[0].split(","), None)
 
 
 QUERY = own_params(
@@ -112,16 +110,16 @@ async def query_with_filter(call: Call) -> Json:
         fields = call.query["fields"][0].split(",")
     if fields is None:
         raise bad_request("parameter 'fields' is missing: fields to show")
-    if values["qfilter"] is not None and values["filter"] is not None:
+    if values["qfilter"] is not None and values["filter"] not in (None, values["qfilter"]):
         raise bad_request("parameter 'qfilter' was also given as 'filter'; give one")
     qfilter = values["filter"] if values["qfilter"] is None else values["qfilter"]
-    return await call.master.call("Query", what, fields, qfilter)
+    return await call.ask("Query", what, fields, qfilter)
 
 
 async def query_fields(call: Call) -> Json:
     given = call.query.get("fields")
     names = given[0].split(",") if given else None
-    return await call.master.call("QueryFields", _resource(call), names)
+    return await call.ask("QueryFields", _resource(call), names)
 
 
 def _resource(call: Call) -> str:

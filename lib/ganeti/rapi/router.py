@@ -38,5 +38,5 @@ class Router:
 
 def _group(placeholder: re.Match[str]) -> str:
     name = placeholder[1]
-    kind = r"[0-9]+" if name in _NUMBERS else r"[\w._-]+"
+    kind = r"[0-9]{1,18}" if name in _NUMBERS else r"[\w._-]+"
     return f"(?P<{name}>{kind})"

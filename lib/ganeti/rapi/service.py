@@ -9,20 +9,29 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ganeti.errors import GenericError
-from ganeti.http.listener import BodyError, Limits, Listener, read_body
+from ganeti.http.listener import (
+    BodyError,
+    Limits,
+    Listener,
+    ask_for_body,
+    read_body,
+    send_whole,
+)
 from ganeti.luxi.pool import LuxiPool
-from ganeti.rapi.access import CHALLENGE, User, Users, may, parse_basic
+from ganeti.rapi.access import Users
 from ganeti.rapi.call import Call, parse_body, parse_query
+from ganeti.rapi.gate import Gate, GateSettings
 from ganeti.rapi.reply import HttpError, Reply, error_for
 from ganeti.rapi.router import Router
-from ganeti.rapi.table import Access, Method, Resource
+from ganeti.rapi.table import Method, Resource
 from ganeti.serializer import Json, dump_bytes
 from ganeti.version import RELEASE
 
@@ -33,12 +42,19 @@ JSON_TYPE = "application/json"
 LONG_BYTES = 256 * 1024  # what is longer is passed on in pieces, without a Content-Length
 
 
+LIMITS = Limits(
+    body_bytes=16 * 1024 * 1024,
+    field_bytes=4096,
+    connections=4000,  # events are followed by many; each costs some 20 KiB
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """`require_authentication`: reads need a login, too."""
+    """`gate`: who is let in. `now_ns`: Unix time, for reason trails."""
 
-    require_authentication: bool = False
-    limits: Limits = Limits(body_bytes=16 * 1024 * 1024)
+    gate: GateSettings = GateSettings()
+    limits: Limits = LIMITS
     now_ns: Callable[[], int] = time.time_ns
 
 
@@ -57,51 +73,65 @@ class RapiServer(Listener):
         super().__init__(tls=tls, limits=settings.limits)
         self.router = Router(resources)
         self.master = master
-        self.users = users
+        self.gate = Gate(users, settings.gate)
         self.settings = settings
 
     async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
         """The answer to one request; never raises but when the client has gone."""
         try:
-            return await self._respond(raw)
-        except BodyError as error:
-            return self._refusal(HttpError(error.status, str(error)))
+            answer = await self._answer(raw)
+            if isinstance(answer, Reply) and not isinstance(answer.body, bytes):
+                return await self._stream(raw, answer, answer.body)
+            response = self._whole(answer)
         except HttpError as error:
-            return self._refusal(error)
+            response = self._refusal(error)
         except GenericError as error:
-            return self._refusal(error_for(error))
+            response = self._refusal(error_for(error))
         except (OSError, web.HTTPException):
             raise
         except Exception:
             logger.exception("%s %s failed unexpectedly", raw.method, raw.path)
-            return self._refusal(HttpError(500, "internal error; the daemon's log has more"))
+            response = self._refusal(HttpError(500, "internal error; the daemon's log has more"))
+        await send_whole(raw, response, self.limits)
+        return response
 
-    async def _respond(self, raw: web.BaseRequest) -> web.StreamResponse:
+    def malformed(self, status: int, text: str) -> web.Response:
+        return self._refusal(HttpError(status, text))
+
+    async def _answer(self, raw: web.BaseRequest) -> Reply | Json:
+        _check_form(raw)
+        peer = raw.remote or ""
         found = self.router.find(raw.rel_url.raw_path)
+        user = await self.gate.user(raw.headers, peer)  # wrong credentials come before all else
         if found is None:
-            self._user(raw.headers)  # wrong credentials come before all else
             raise HttpError(404)
         resource, path = found
         method = resource.methods.get(raw.method)
         if method is None:
             raise HttpError(501, f"Method {raw.method} is unsupported for path {raw.path}")
-        user = self._user(raw.headers)
-        self._check(user, method)
-        content = await read_body(raw, self.limits)
+        self.gate.check(user, method)
         call = Call(
             resource=resource,
             method=raw.method,
             path=path,
             query=parse_query(raw.rel_url.raw_query_string),
-            body=parse_body(content, raw.headers.get("Content-Type")),
+            body=parse_body(await self._content(raw), raw.headers.get("Content-Type")),
             master=self.master,
             user=user,
-            peer=raw.remote or "",
+            peer=peer,
             headers=raw.headers,
             now_ns=self.settings.now_ns(),
         )
-        answer = await self._ask(method, call)
-        return await self._send(raw, answer)
+        return await self._ask(method, call)
+
+    async def _content(self, raw: web.BaseRequest) -> bytes:
+        try:
+            await ask_for_body(raw)
+            return await read_body(raw, self.limits)
+        except BodyError as error:
+            raise HttpError(error.status, str(error)) from error
+        except (web.RequestPayloadError, HttpProcessingError) as error:
+            raise HttpError(400, f"the body can't be read: {error}") from error
 
     async def _ask(self, method: Method, call: Call) -> Reply | Json:
         try:
@@ -109,41 +139,37 @@ class RapiServer(Listener):
         except GenericError as error:
             raise error_for(error, single=bool(call.path) and not method.submits) from error
 
-    def _user(self, headers: Mapping[str, str]) -> User | None:
-        """Who asks. Credentials that are sent have to be right, even where none are needed."""
-        given = headers.get("Authorization")
-        if given is None:
-            return None
-        login = parse_basic(given)
-        user = self.users.find(*login) if login else None
-        if user is None:
-            raise HttpError(401, headers=CHALLENGE)
-        return user
-
-    def _check(self, user: User | None, method: Method) -> None:
-        if user is None:
-            if method.access != Access.NONE or self.settings.require_authentication:
-                raise HttpError(401, headers=CHALLENGE)
-        elif not may(user, method):
-            raise HttpError(403, f"user {user.name!r} lacks the permission {method.permission!r}")
-
-    async def _send(self, raw: web.BaseRequest, answer: Reply | Json) -> web.StreamResponse:
+    def _whole(self, answer: Reply | Json) -> web.Response:
         if not isinstance(answer, Reply):
             return self._response(200, dump_bytes(answer) + b"\n")
-        if isinstance(answer.body, bytes):
-            return self._response(answer.status, answer.body, answer.headers, answer.content_type)
-        async with aclosing(answer.body) as pieces:
+        assert isinstance(answer.body, bytes)
+        return self._response(answer.status, answer.body, answer.headers, answer.content_type)
+
+    async def _stream(
+        self, raw: web.BaseRequest, answer: Reply, body: AsyncGenerator[bytes, None]
+    ) -> web.StreamResponse:
+        """In pieces when it is long; else as a whole, with its length."""
+        end = b"\n" if answer.content_type == JSON_TYPE else b""
+        async with aclosing(body) as pieces:
             begin = await _beginning(pieces)  # an error of the master comes before the head
             if len(begin) < LONG_BYTES:
-                body = begin + b"\n" if answer.content_type == JSON_TYPE else begin
-                return self._response(answer.status, body, answer.headers, answer.content_type)
+                whole = self._whole(replace(answer, body=begin + end))
+                await send_whole(raw, whole, self.limits)
+                return whole
             response = web.StreamResponse(status=answer.status)
             self._head(response, answer.headers, answer.content_type)
-            await response.prepare(raw)
-            await self._write(response, begin)
-            async for piece in pieces:
-                await self._write(response, piece)
-        await response.write_eof(b"\n" if answer.content_type == JSON_TYPE else b"")
+            try:
+                await response.prepare(raw)
+                await self._write(response, begin)
+                async for piece in pieces:
+                    await self._write(response, piece)
+                await response.write_eof(end)
+            except (GenericError, TimeoutError) as error:
+                # Half an answer must not look like a whole one: no end is written.
+                logger.warning("%s: the answer to %s broke off: %s", raw.path, raw.remote, error)
+                if raw.transport is not None:
+                    raw.transport.abort()
+                raise ConnectionResetError("the answer broke off") from error
         return response
 
     async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
@@ -153,8 +179,8 @@ class RapiServer(Listener):
 
     def _refusal(self, error: HttpError) -> web.Response:
         body = dump_bytes(error.body()) + b"\n"
-        response = self._response(int(error.status), body, error.headers)
-        if error.status in (408, 413):
+        response = self._response(error.status, body, error.headers)
+        if error.status in (400, 408, 413, 505):  # a rest of the body may be on its way
             response.force_close()
         return response
 
@@ -175,6 +201,14 @@ class RapiServer(Listener):
         response.headers.update(headers)
         response.headers["Content-Type"] = content_type
         response.headers["Server"] = SERVER
+
+
+def _check_form(raw: web.BaseRequest) -> None:
+    if raw.version not in (HttpVersion10, HttpVersion11):
+        version = f"{raw.version.major}.{raw.version.minor}"
+        raise HttpError(505, f"HTTP {version} is not spoken here; 1.0 and 1.1 are")
+    if raw.version == HttpVersion11 and "Host" not in raw.headers:
+        raise HttpError(400, "Missing Host header")
 
 
 async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:

@@ -1,0 +1,82 @@
+"""Who asks, and whether now: credentials, waits after wrong ones, and rates of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from ganeti.rapi.access import CHALLENGE, User, Users, may, parse_basic
+from ganeti.rapi.limits import Guesses, Rates
+from ganeti.rapi.reply import HttpError
+from ganeti.rapi.table import Access, Method
+
+REQUESTS_PER_S = 2000.0  # of one user from one address: a guard against loops, no quota
+LONGEST_WAIT_S = 30.0  # who would have to wait longer is told to come again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """`require_authentication`: reads need a login, too. `now`: seconds, of any beginning."""
+
+    require_authentication: bool = False
+    requests_per_s: float = REQUESTS_PER_S
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class Gate:
+    """Lets requests in. One per daemon."""
+
+    def __init__(self, users: Users, settings: GateSettings) -> None:
+        self.users = users
+        self.settings = settings
+        self.guesses = Guesses()
+        self.rates = Rates(settings.requests_per_s)
+
+    async def user(self, headers: Mapping[str, str], address: str) -> User | None:
+        """Who asks; None when nobody says so.
+
+        HttpError: 401 for credentials that are not right, even where none are needed; 429 for too
+        many requests.
+        """
+        given = headers.get("Authorization")
+        login = parse_basic(given) if given is not None else None
+        who = (login[0] if login else "", address)
+        self._check_rate(who)
+        if given is None:
+            return None
+        await self._wait_for_turn(who)
+        user = self.users.find(*login) if login else None
+        if user is None:
+            self.guesses.was_wrong(who, self.settings.now())
+            raise HttpError(401, headers=CHALLENGE)
+        self.guesses.was_right(who)
+        return user
+
+    def check(self, user: User | None, method: Method) -> None:
+        """HttpError unless this user may do this."""
+        if user is None:
+            if method.access != Access.NONE or self.settings.require_authentication:
+                raise HttpError(401, headers=CHALLENGE)
+        elif not may(user, method):
+            raise HttpError(403, f"user {user.name!r} lacks the permission {method.permission!r}")
+
+    def _check_rate(self, who: tuple[str, str]) -> None:
+        wait_s = self.rates.wait_s(who, self.settings.now())
+        if wait_s > 0:
+            limit = f"{self.rates.per_second:g} requests a second"
+            raise too_many(f"more than {limit} of one user from {who[1]}", wait_s)
+
+    async def _wait_for_turn(self, who: tuple[str, str]) -> None:
+        wait_s = self.guesses.wait_s(who, self.settings.now())
+        if wait_s > LONGEST_WAIT_S:
+            raise too_many(f"too many wrong passwords from {who[1]}", wait_s)
+        if wait_s > 0:
+            await self.settings.sleep(wait_s)
+
+
+def too_many(text: str, wait_s: float) -> HttpError:
+    return HttpError(429, text, headers={"Retry-After": str(math.ceil(wait_s))})

@@ -1,0 +1,101 @@
+"""How often somebody may ask, and how often be wrong. Pure: times come from the caller.
+
+Whoever is counted is a pair, such as (user, address). Memory is bounded: of many, those that were
+not heard of for longest are forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+MOST_KNOWN = 4096
+
+Who = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: float
+
+
+class Rates:
+    """So many requests a second each, and `burst_s` seconds' worth of them at once."""
+
+    def __init__(self, per_second: float, burst_s: float = 5.0, most: int = MOST_KNOWN) -> None:
+        self.per_second = per_second
+        self._full = max(1.0, per_second * burst_s)
+        self._most = most
+        self._buckets: OrderedDict[Who, _Bucket] = OrderedDict()
+
+    def wait_s(self, who: Who, now: float) -> float:
+        """0 when the request is in order (it is counted then), else seconds until one is."""
+        bucket = self._buckets.get(who)
+        if bucket is None:
+            bucket = self._buckets[who] = _Bucket(self._full, now)
+            if len(self._buckets) > self._most:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(who)
+        gained = (now - bucket.at) * self.per_second
+        bucket.tokens, bucket.at = min(self._full, bucket.tokens + gained), now
+        if bucket.tokens < 1.0:
+            return (1.0 - bucket.tokens) / self.per_second
+        bucket.tokens -= 1.0
+        return 0.0
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+
+@dataclass(slots=True)
+class _Guesses:
+    wrong: int = 0
+    next_at: float = 0.0  # no attempt is looked at before
+    at: float = 0.0  # of the last wrong one
+
+
+class Guesses:
+    """Wrong passwords. After FREE of them each further attempt waits for the one before it, so
+    that many at once are no faster than one after the other."""
+
+    FREE = 3
+    FIRST_S = 0.5  # doubled with each wrong one
+    LONGEST_S = 8.0
+    FORGOTTEN_S = 900.0
+
+    def __init__(self, most: int = MOST_KNOWN) -> None:
+        self._most = most
+        self._known: OrderedDict[Who, _Guesses] = OrderedDict()
+
+    def wait_s(self, who: Who, now: float) -> float:
+        """Seconds that an attempt has to wait before it is looked at; its place is kept."""
+        known = self._known.get(who)
+        if known is None or known.wrong < self.FREE:
+            return 0.0
+        if now - known.at > self.FORGOTTEN_S:
+            del self._known[who]
+            return 0.0
+        turn = max(now, known.next_at)
+        known.next_at = turn + self._pause_s(known.wrong)
+        return turn - now
+
+    def was_wrong(self, who: Who, now: float) -> None:
+        known = self._known.get(who)
+        if known is None:
+            known = self._known[who] = _Guesses()
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        self._known.move_to_end(who)
+        known.wrong, known.at = known.wrong + 1, now
+        if known.wrong == self.FREE:
+            known.next_at = now + self._pause_s(known.wrong)
+
+    def was_right(self, who: Who) -> None:
+        self._known.pop(who, None)
+
+    def _pause_s(self, wrong: int) -> float:
+        return float(min(self.LONGEST_S, self.FIRST_S * 2 ** min(wrong - self.FREE, 10)))
+
+    def __len__(self) -> int:
+        return len(self._known)
