@@ -75,6 +75,8 @@ class NodeContext:
     files: Disk = field(default_factory=LocalDisk)
     stop_daemon: Callable[[], None] = lambda: None  # node_leave_cluster ends noded with it
     renew_tls: Callable[[], None] = lambda: None  # noded reads its certificates again
+    # Start a program that nobody waits for, said what it is about: node/background.py.
+    in_background: Callable[[Sequence[str], str], object] = lambda argv, about: None
     _hypervisors: dict[str, Hypervisor] = field(default_factory=dict, repr=False)
     _storages: dict[str, BlockDevice] = field(default_factory=dict, repr=False)
 

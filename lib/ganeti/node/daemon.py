@@ -23,6 +23,7 @@ from ganeti.constants import EXIT_SUCCESS, NODED_PORT
 from ganeti.http.listener import Limits, loop_factory
 from ganeti.http.server import TEXT, Answer, HttpServer, Request
 from ganeti.http.tls import CandidateRule, authorities, server_context
+from ganeti.node.background import Background
 from ganeti.node.context import NodeContext, NodeSettings
 from ganeti.paths import Paths
 from ganeti.rpc import calls  # noqa: F401  declares the calls
@@ -32,7 +33,7 @@ from ganeti.utils import daemonize, hosts, log, net
 
 logger = logging.getLogger(__name__)
 
-NOT_SERVING = {"certificates", "context", "daemon", "impexp_daemon", "setup", "task"}
+NOT_SERVING = {"background", "certificates", "context", "daemon", "impexp_daemon", "setup", "task"}
 
 
 def load_served() -> None:
@@ -225,7 +226,12 @@ async def _live(
     def renew_tls() -> None:
         asyncio.run_coroutine_threadsafe(daemon.renew_tls(), loop).result(RENEW_S)
 
-    context = NodeContext(settings=settings, stop_daemon=end_after_answer, renew_tls=renew_tls)
+    context = NodeContext(
+        settings=settings,
+        stop_daemon=end_after_answer,
+        renew_tls=renew_tls,
+        in_background=Background(loop).start,
+    )
     daemon = NodeDaemon(settings, context=context, tls=tls)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)

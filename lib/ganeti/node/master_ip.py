@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 
 from ganeti.constants import NODED_PORT
 from ganeti.errors import CommandError, OpExecError
@@ -37,16 +36,10 @@ def node_activate_master_ip(
         raise OpExecError(f"master IP {ip}: another machine answers there; is it still master?")
     for argv in activate_argvs(ip, int(master_params["netmask"]), str(master_params["netdev"])):
         node.run(argv).check(f"master IP {ip}")
-    # It goes on for three seconds. The first word is out at once, and the rest needs no witness.
-    told = (node, ip, str(master_params["netdev"]))
-    threading.Thread(target=_announce, args=told, name="announce", daemon=True).start()
-
-
-def _announce(node: NodeContext, ip: str, device: str) -> None:
-    try:
-        node.run(announce_argv(ip, device)).check(f"master IP {ip}: neighbours are not told")
+    try:  # it goes on for three seconds; the first word is out at once
+        node.in_background(announce_argv(ip, str(master_params["netdev"])), f"master IP {ip}")
     except CommandError as error:
-        logger.warning("%s", error)
+        logger.warning("master IP %s: neighbours are not told: %s", ip, error)
 
 
 @serves(calls.node_deactivate_master_ip)
