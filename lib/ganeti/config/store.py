@@ -27,7 +27,7 @@ from ganeti.config.distribute import Distributor, FanOutRpc
 from ganeti.config.journal import replay, serial_of, to_record
 from ganeti.config.reserve import Random, Reservations, random_uuid
 from ganeti.config.snapshot import Snapshot
-from ganeti.config.transaction import Draft
+from ganeti.config.transaction import Delta, Draft
 from ganeti.config.upgrade import Opened, open_document
 from ganeti.errors import ConfigurationError, GenericError
 from ganeti.model.config import ConfigDocument
@@ -67,15 +67,16 @@ class Pending:
 
     number: int
     made: Snapshot
+    delta: Delta
 
 
 class ConfigStore:
     """Lives on one loop; `commit`, `start`, `stop` and `flush` are called there.
 
     `snapshot` is the newest durable configuration, `newest` may hold changes that are on their way.
-    `on_change` is called with every newly durable snapshot, `on_degraded` and `on_deposed` as in
-    ReplicatedJournal. `hostname`: of this node, whose copy is the local file; without it, that is
-    the master.
+    `on_change` is called with every newly durable snapshot; then `on_delta` with the one before,
+    this one, and what differs. `on_degraded` and `on_deposed` are as in ReplicatedJournal.
+    `hostname`: of this node, whose copy is the local file; without it, that is the master.
     """
 
     snapshot: Snapshot
@@ -95,6 +96,7 @@ class ConfigStore:
         offload: Offloader = in_thread,
         target_of: Callable[[Node], Target] = target_of,
         on_change: Callable[[Snapshot], None] = lambda snapshot: None,
+        on_delta: Callable[[Snapshot, Snapshot, Delta], None] = lambda before, made, delta: None,
         on_degraded: Callable[[bool, str], None] = lambda degraded, reason: None,
         on_deposed: Callable[[str], None] = lambda reason: None,
     ) -> None:
@@ -110,6 +112,7 @@ class ConfigStore:
         self._offload = offload
         self._target_of = target_of
         self._on_change = on_change
+        self._on_delta = on_delta
         self._checkpoint_settings = settings.checkpoint
         self._recover_s = settings.replication.deadline_s
         self.distributor = Distributor(
@@ -285,7 +288,7 @@ class ConfigStore:
         record = to_record(delta)
         future = self.journal.append(record)
         if not future.done():
-            pending = Pending(self.journal.records, made)
+            pending = Pending(self.journal.records, made, delta)
             self.newest = made
             self._pending.append(pending)
             self._records.append((pending.number, made.serial_no, record))
@@ -299,13 +302,15 @@ class ConfigStore:
         if future.cancelled() or future.exception() is not None:
             return
         before = self.snapshot
-        self.snapshot = made = self._pending.popleft().made
+        published = self._pending.popleft()
+        self.snapshot = made = published.made
         if made.nodes is not before.nodes or made.cluster is not before.cluster:
             self._set_followers(made)
         self._schedule.last_change = asyncio.get_running_loop().time()
         self._wake.set()
         self.distributor.changed(made)
         self._on_change(made)
+        self._on_delta(before, made, published.delta)
 
     def _forget_failed(self, error: Exception) -> None:
         """The journal has lost the records behind its count: nothing may build on them."""

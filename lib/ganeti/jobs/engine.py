@@ -49,6 +49,7 @@ class Engine:
         self.rules: Sequence[Rule] = ()
         self.runs: dict[int, JobRun] = {}
         self.waiters = Waiters()
+        self.on_change: Callable[[Sequence[int]], None] = lambda numbers: None
         self.recorder = Recorder(self.jobs, journal, self._changed)
         self.keeper = Keeper(
             store,
@@ -329,6 +330,7 @@ class Engine:
         numbers = list(numbers)
         self.keeper.changed(numbers)
         self.waiters.wake(numbers)
+        self.on_change(numbers)
 
 
 def running_index(job: Job) -> int | None:

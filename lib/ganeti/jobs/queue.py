@@ -54,6 +54,17 @@ class JobQueue:
             store, journal, executor, now, replicator, rest_s=rest_s, journal_bytes=journal_bytes
         )
         self.drained = False
+        self._on_archive: Callable[[Sequence[Job]], None] = lambda jobs: None
+
+    def watch(
+        self,
+        changed: Callable[[Sequence[int]], None],
+        archived: Callable[[Sequence[Job]], None],
+    ) -> None:
+        """From now on `changed` gets the numbers of jobs about which something new is visible,
+        `archived` the jobs that have left. Called often: both must be quick, and never raise."""
+        self._engine.on_change = changed
+        self._on_archive = archived
 
     async def start(self) -> None:
         """Jobs of the last time are here; queued ones run, one that ran ends in error.
@@ -191,7 +202,9 @@ class JobQueue:
 
     async def _archive(self, numbers: Sequence[int]) -> None:
         await self._engine.keeper.write(numbers)
+        jobs = [self.jobs[number] for number in numbers if number in self.jobs]
         await self._engine.recorder.commit(Archived(tuple(numbers)))
+        self._on_archive(jobs)
         await self._engine.keeper.move_to_archive(numbers)
 
     # Looking at jobs.

@@ -225,6 +225,17 @@ _ROWS = (
         private=True,
     ),
     Method("QueryConfigSerial", (), read_only=True, private=True),
+    Method("QueryMetrics", (), read_only=True, private=True),
+    Method(
+        "WaitForEvents",
+        (
+            Argument("after", optional(STRING)),
+            Argument("kinds", optional(TEXTS)),
+            Argument("timeout", NUMBER),
+        ),
+        read_only=True,
+        private=True,
+    ),
     Method("SetDrainFlag", (Argument("flag", Check("bool", read_bool)),), _is_bare_bool),
     Method("SetWatcherPause", (Argument("until", Check("pause", _read_pause)),)),
 )

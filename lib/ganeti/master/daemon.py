@@ -32,7 +32,9 @@ from ganeti.logic.consoles import console_of
 from ganeti.luxi.server import LuxiServer
 from ganeti.master import voting
 from ganeti.master.bridge import Bridge
+from ganeti.master.event_feed import EventFeed
 from ganeti.master.locks import JobLocks
+from ganeti.master.metrics import MasterMetrics, RpcFigures, Sources
 from ganeti.master.processor import Processor
 from ganeti.master.queries import JobsOf, MasterQueries
 from ganeti.master.service import LuxiService
@@ -92,6 +94,10 @@ class Master:
         paths = settings.paths
         self._disk: Disk = settings.disk
         self.rpc = RpcClient(settings.transport(paths))
+        self.rpc_figures = RpcFigures()
+        self.rpc.observers.append(self.rpc_figures)
+        run = f"{settings.random.getrandbits(64):016x}"
+        self.events = EventFeed(run, lambda: self.queue.jobs, time.monotonic)
         self.store = ConfigStore(
             paths,
             disk=self._disk,
@@ -101,6 +107,7 @@ class Master:
             hostname=settings.hostname,
             settings=settings.limits,
             on_change=self._config_changed,
+            on_delta=self.events.config_changed,
             on_deposed=self._end_deposed,
         )
         self.rpc.health.listeners.append(self.store.distributor.node_answers)
@@ -168,7 +175,14 @@ class Master:
         self.processor = Processor(side, self._submit_generated)
         self.queue = self._make_queue(self.processor)
         self.rpc.health.listeners.append(self.queue.node_answers)
-        self.service = LuxiService(self.queue, self.engine, self.store, self.state)
+        self._watch()
+        self.service = LuxiService(
+            self.queue,
+            self.engine,
+            self.store,
+            self.state,
+            {"WaitForEvents": self.events.wait, "QueryMetrics": self.metrics.collect},
+        )
         self._config_changed(self._config())
         await recover_queue(
             self.queue_store,
@@ -179,6 +193,20 @@ class Master:
             answer_s=self.settings.limits.replication.deadline_s,
         )
         await self.queue.start()
+
+    def _watch(self) -> None:
+        """What happens is told to who wants to know, and counted."""
+        self.queue.watch(self.events.jobs_changed, self.events.jobs_archived)
+        sources = Sources(
+            store=self.store,
+            queue=self.queue,
+            queue_journal=self.queue_journal,
+            engine=self.engine,
+            locks=self.locks,
+            rpc=self.rpc_figures,
+            now=self.settings.now,
+        )
+        self.metrics = MasterMetrics(sources)
 
     async def _submit_generated(self, jobs: Sequence[Sequence[Opcode]]) -> list[Json]:
         """Jobs that a job makes come into the queue even when it is drained."""
@@ -277,6 +305,7 @@ class Master:
         """Sockets are gone, running jobs end in error at the next start, all is on disk."""
         for task in self._background:
             task.cancel()
+        self.metrics.stop()
         if self.server is not None:
             await self.server.stop()
         self.processor.end_all()

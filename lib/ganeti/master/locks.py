@@ -14,6 +14,7 @@ from ganeti.locking.manager import Granted, LockInfo, LockManager
 from ganeti.locking.names import EXCLUSIVE, LEVELS, SHARED, Level, Mode
 from ganeti.locking.request import Held, LockRequest, Wanted
 from ganeti.logic.base import LogicalUnit
+from ganeti.utils.openmetrics import LONG_SECONDS, Histogram
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,12 @@ class JobLocks:
     def __init__(self) -> None:
         self._manager = LockManager()
         self._waiting: dict[int, asyncio.Future[None]] = {}
+        self.waits = Histogram(LONG_SECONDS)  # of locks that were not free at once
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait now."""
+        return len(self._waiting)
 
     def describe(self) -> list[LockInfo]:
         return self._manager.describe()
@@ -69,7 +76,9 @@ class JobLocks:
     ) -> None:
         if self._manager.ask(owner, level, wanted, priority=run.priority, at_least=at_least):
             return
-        future = self._waiting[owner] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        future = self._waiting[owner] = loop.create_future()
         try:
             while True:
                 done, _ = await asyncio.wait([future], timeout=PATIENCE_S)
@@ -78,6 +87,7 @@ class JobLocks:
                     return
                 self._wake(self._manager.set_priority(owner, run.raise_priority()))
         finally:
+            self.waits.observe(loop.time() - began)
             del self._waiting[owner]
             if self._manager.is_waiting(owner):
                 self._wake(self._manager.cancel(owner))

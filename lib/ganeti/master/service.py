@@ -30,8 +30,14 @@ class LuxiService:
     """The handler of the LUXI server."""
 
     def __init__(
-        self, queue: JobQueue, engine: QueryEngine, store: ConfigStore, state: MasterState
+        self,
+        queue: JobQueue,
+        engine: QueryEngine,
+        store: ConfigStore,
+        state: MasterState,
+        more: Mapping[str, Method],
     ) -> None:
+        """`more`: what serves the methods that need none of these."""
         self._queue = queue
         self._engine = engine
         self._store = store
@@ -49,6 +55,7 @@ class LuxiService:
             "SetWatcherPause": self._set_watcher_pause,
             "ReplaceFilter": self._replace_filter,
             "DeleteFilter": self._delete_filter,
+            **more,
         }
 
     async def handle(self, method: str, args: Sequence[Json]) -> Result:

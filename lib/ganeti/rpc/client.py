@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 FAN_OUT = 64  # nodes asked at the same time by one fan-out
 PROBE_S = 10.0  # for a node that did not answer before; a living one takes milliseconds
 OFFLINE = "Node is marked offline"
+NO_ANSWER, ERROR = "no_answer", "error"  # what observers are told
 
 
 class Transport(Protocol):
@@ -54,7 +55,11 @@ class HttpTransport:
 
 
 class RpcClient:
-    """The master's way to its nodes. `now` is a monotonic clock."""
+    """The master's way to its nodes. `now` is a monotonic clock.
+
+    Each of `observers` is called after a call with the node, the seconds it took, and what went
+    wrong: `no_answer`, `error` (that is what the node answered), or nothing.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class RpcClient:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.health = health or Health()
+        self.observers: list[Callable[[Target, float, str], None]] = []
         self._transport = transport
         self._carrying: Counter[Transport] = Counter()  # calls under way
         self._fan_out = fan_out
@@ -158,13 +164,21 @@ class RpcClient:
             cost_s = 0.0 if error.closed else now - began
             self.health.failed(node.uuid, now, cost_s, str(error))
             logger.warning("call %s: node %s: %s", call.name, node.name, error)
+            self._observe(node, now - began, NO_ANSWER)
             return Outcome(node, error=str(error))
         except BaseException:  # cancelled, or a mistake of ours: nothing is known of the node
             self.health.given_up(node.uuid)
             raise
         self.health.succeeded(node.uuid)
-        logger.debug("call %s: node %s: %.4f s", call.name, node.name, self._now() - began)
-        return read_answer(node, call, answer)
+        took_s = self._now() - began
+        logger.debug("call %s: node %s: %.4f s", call.name, node.name, took_s)
+        outcome = read_answer(node, call, answer)
+        self._observe(node, took_s, "" if outcome.ok else ERROR)
+        return outcome
+
+    def _observe(self, node: Target, took_s: float, failure: str) -> None:
+        for observer in self.observers:
+            observer(node, took_s, failure)
 
     async def _probe(self, node: Target, deadline_s: float) -> None:
         """A node that is tried again answers; Unreachable otherwise.

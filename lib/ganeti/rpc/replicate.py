@@ -77,6 +77,7 @@ class ReplicatedJournal:
         self.on_failure = on_failure
         self.on_deposed = on_deposed
         self.before_replace = before_replace
+        self.on_write: Callable[[float], None] = lambda seconds: None  # an append, synced here
         self._disk = disk
         self._rpc = rpc
         self._identity = identity  # random text of this master daemon
@@ -303,11 +304,13 @@ class ReplicatedJournal:
             file.append(batch)
             file.sync()
 
+        began = asyncio.get_running_loop().time()
         try:
             await self._offload(store)
         except OSError as error:
             await self._undo_batch(file, error, waiters)
             return True
+        self.on_write(asyncio.get_running_loop().time() - began)
         if self._broken:  # meanwhile, by a later master
             for waiter in waiters:
                 waiter.fail(ConfigurationError(self._broken))
