@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from ganeti.serializer import Json
 
 Read = Callable[[Json], Any]
+Schema = Mapping[str, Any]
 
 MAX_NESTING = 50
 """Levels of a value of free content; policies and parameters have five."""
@@ -40,14 +41,18 @@ class Check:
     """A type: its notation, and the function that reads a JSON value or raises Mismatch.
 
     `hides` tells that values must not be shown: "private" is kept on disk, "secret" is not.
+    `schema` is the type as JSON Schema 2020-12; what it refuses, `read` refuses as well.
     """
 
-    __slots__ = ("hides", "notation", "read")
+    __slots__ = ("hides", "notation", "read", "schema")
 
-    def __init__(self, notation: str, read: Read, hides: str = "") -> None:
+    def __init__(
+        self, notation: str, read: Read, hides: str = "", schema: Schema | None = None
+    ) -> None:
         self.notation = notation
         self.read = read
         self.hides = hides
+        self.schema: Schema = {} if schema is None else schema
 
     def __repr__(self) -> str:
         return f"Check({self.notation!r})"
@@ -138,13 +143,13 @@ def read_object(value: Json) -> dict[str, Json]:
 
 
 ANY = Check("any", read_any)
-NULL = Check("null", read_null)
-BOOL = Check("bool", read_bool)
-STRING = Check("string", read_string)
-NAME = Check("nonempty string", read_name)
-INT = Check("int", read_int)
-FLOAT = Check("float", read_float)
-OBJECT = Check("object", read_object)
+NULL = Check("null", read_null, schema={"type": "null"})
+BOOL = Check("bool", read_bool, schema={"type": "boolean"})
+STRING = Check("string", read_string, schema={"type": "string"})
+NAME = Check("nonempty string", read_name, schema={"type": "string", "minLength": 1})
+INT = Check("int", read_int, schema={"type": "integer"})
+FLOAT = Check("float", read_float, schema={"type": "number"})
+OBJECT = Check("object", read_object, schema={"type": "object"})
 
 
 def whole(low: int, high: int | None = None, notation: str = "") -> Check:
@@ -159,7 +164,8 @@ def whole(low: int, high: int | None = None, notation: str = "") -> Check:
 
     if not notation:
         notation = f"int {low}..{high}" if high is not None else "int>0" if low == 1 else "int>=0"
-    return Check(notation, read)
+    schema = {"type": "integer", "minimum": low}
+    return Check(notation, read, schema=schema if high is None else {**schema, "maximum": high})
 
 
 def words(name: str, allowed: Sequence[str]) -> Check:
@@ -170,7 +176,7 @@ def words(name: str, allowed: Sequence[str]) -> Check:
             return value
         raise refuse("one of " + ", ".join(sorted(allowed)), value)
 
-    return Check(f"enum:{name}", read)
+    return Check(f"enum:{name}", read, schema={"enum": sorted(allowed)})
 
 
 def member(kind: type[Enum], name: str = "", only: Sequence[Enum] | None = None) -> Check:
@@ -184,7 +190,8 @@ def member(kind: type[Enum], name: str = "", only: Sequence[Enum] | None = None)
             wish = "one of " + ", ".join(sorted(map(str, members)))
             raise refuse(wish, value) from None
 
-    return Check(f"enum:{name or kind.__name__}", read)
+    schema = {"enum": sorted(members, key=str)}
+    return Check(f"enum:{name or kind.__name__}", read, schema=schema)
 
 
 # Composed values.
@@ -197,6 +204,7 @@ def optional(check: Check) -> Check:
         f"optional {check.notation}",
         lambda value: None if value is None else inner(value),
         check.hides,
+        _any_of(check.schema, NULL.schema),
     )
 
 
@@ -215,14 +223,17 @@ def sequence(check: Check, label: str = "list of") -> Check:
                 raise problem.inside(f"[{index}]") from None
         return tuple(made)
 
-    return Check(f"{label} {check.notation}", read, check.hides)
+    schema = {"type": "array", "items": check.schema}
+    return Check(f"{label} {check.notation}", read, check.hides, schema)
 
 
 def distinct(check: Check) -> Check:
     """A list without repetitions; given back in the order of the first occurrences."""
     plain = sequence(check)
     return Check(
-        f"list (set) of {check.notation}", lambda value: tuple(dict.fromkeys(plain.read(value)))
+        f"list (set) of {check.notation}",
+        lambda value: tuple(dict.fromkeys(plain.read(value))),
+        schema=plain.schema,
     )
 
 
@@ -240,7 +251,14 @@ def row(*checks: Check, notation: str = "") -> Check:
                 raise problem.inside(f"[{index}]") from None
         return tuple(made)
 
-    return Check(notation or f"[{', '.join(check.notation for check in checks)}]", read)
+    notation = notation or f"[{', '.join(check.notation for check in checks)}]"
+    schema = {
+        "type": "array",
+        "prefixItems": [check.schema for check in checks],
+        "minItems": len(checks),
+        "maxItems": len(checks),
+    }
+    return Check(notation, read, schema=schema)
 
 
 def mapping(key: Check, check: Check, notation: str = "") -> Check:
@@ -258,7 +276,12 @@ def mapping(key: Check, check: Check, notation: str = "") -> Check:
         return made
 
     notation = notation or f"dict {key.notation}→{check.notation}"
-    return Check(notation, read, check.hides)
+    schema = {
+        "type": "object",
+        "propertyNames": key.schema,
+        "additionalProperties": check.schema,
+    }
+    return Check(notation, read, check.hides, schema)
 
 
 def shape(**checks: Check) -> Check:
@@ -276,7 +299,12 @@ def shape(**checks: Check) -> Check:
         return made
 
     inside = ", ".join(f'"{name}": {check.notation}' for name, check in checks.items())
-    return Check("{" + inside + "}", read)
+    schema = {
+        "type": "object",
+        "properties": {name: check.schema for name, check in checks.items()},
+        "required": list(checks),
+    }
+    return Check("{" + inside + "}", read, schema=schema)
 
 
 def either(*checks: Check, notation: str = "") -> Check:
@@ -290,12 +318,18 @@ def either(*checks: Check, notation: str = "") -> Check:
                 continue
         raise refuse(" or ".join(check.notation for check in checks), value)
 
-    return Check(notation or " or ".join(check.notation for check in checks), read)
+    schema = _any_of(*(check.schema for check in checks))
+    return Check(notation or " or ".join(check.notation for check in checks), read, schema=schema)
+
+
+def _any_of(*schemas: Schema) -> Schema:
+    """What one of them lets through; all, when one says nothing."""
+    return {"anyOf": list(schemas)} if all(schemas) else {}
 
 
 def named(notation: str, check: Check) -> Check:
     """The same check under another name."""
-    return Check(notation, check.read, check.hides)
+    return Check(notation, check.read, check.hides, check.schema)
 
 
 # From annotations.

@@ -88,6 +88,9 @@ def read_dependency_id(value: Json) -> int:
     raise refuse("a job id, or a negative number relative to this job", value)
 
 
+JOB_ID = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^-?[0-9]{1,18}$"}]}
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= JOB_ID_DIGITS
 
@@ -101,7 +104,9 @@ Depends: TypeAlias = Annotated[
     Sequence[tuple[int, Sequence[str]]],
     named(
         "list of [job id (or negative relative id), list of final job status (empty = any final)]",
-        sequence(row(Check("job id", read_dependency_id), sequence(FINAL_STATUS))),
+        sequence(
+            row(Check("job id", read_dependency_id, schema=JOB_ID), sequence(FINAL_STATUS)),
+        ),
     ),
 ]
 Reasons: TypeAlias = Annotated[
@@ -129,6 +134,9 @@ NicParams: TypeAlias = Annotated[Mapping[str, str | None], NIC_PARAMS]
 DiskParams: TypeAlias = Annotated[Mapping[str, str | int], DISK_PARAMS]
 
 
+CHANGE = {"type": "array", "minItems": 2, "maxItems": 3}
+
+
 def _changes_of(params: Check) -> Check:
     """Changes to a list of disks or interfaces, as [action, which, parameters].
 
@@ -146,7 +154,7 @@ def _changes_of(params: Check) -> Check:
         change: tuple[ChangeAction, int | str, Mapping[str, Any]] = full.read(value)
         return change
 
-    return named(f"Mods of {params.notation}", sequence(Check("change", read)))
+    return named(f"Mods of {params.notation}", sequence(Check("change", read, schema=CHANGE)))
 
 
 NicChanges: TypeAlias = Annotated[

@@ -12,13 +12,16 @@ from ganeti.rapi import (
     resources_node,
     resources_tags,
 )
+from ganeti.rapi.openapi import described
 from ganeti.rapi.table import Resource
 
-RESOURCES: Final[tuple[Resource, ...]] = (
-    *resources_cluster.RESOURCES,
-    *resources_job.RESOURCES,
-    *resources_node.RESOURCES,
-    *resources_tags.RESOURCES,
-    *resources_instance.RESOURCES,
-    *resources_network.RESOURCES,
+RESOURCES: Final[tuple[Resource, ...]] = described(
+    (
+        *resources_cluster.RESOURCES,
+        *resources_job.RESOURCES,
+        *resources_node.RESOURCES,
+        *resources_tags.RESOURCES,
+        *resources_instance.RESOURCES,
+        *resources_network.RESOURCES,
+    )
 )
