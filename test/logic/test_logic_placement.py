@@ -173,7 +173,7 @@ def test_a_failure_of_the_script_is_told(services: FakeServices) -> None:
     [
         (answer(success=False, info="full", result=[]), OpPrereqError, "full"),
         (answer(result=["node9.example.com"]), OpExecError, "not known"),
-        ("no JSON", OpExecError, "can't parse"),
+        ("no JSON", OpExecError, "allocator mine: .* is not JSON: .* it wrote 'no JSON'"),
     ],
 )
 def test_answers_that_are_of_no_use_are_errors(

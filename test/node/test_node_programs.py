@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes.nodes import JumpingClock, a_node
 from ganeti.errors import CommandError, OpExecError
 from ganeti.node import hook, master_ip, program
 from ganeti.node.context import NodeContext
-from ganeti.utils.process import Result
+from ganeti.utils.process import Result, run
 
 
 def a_script(place: Path, text: str, mode: int = 0o755) -> Path:
@@ -74,6 +75,21 @@ def test_a_failing_allocator_is_told_with_its_output(tmp_path: Path) -> None:
     a_script(node.paths.allocator_search[0] / "mine", "echo no request >&2; exit 1")
     with pytest.raises(OpExecError, match="'mine': exited with exit code 1; .*no request"):
         program.iallocator_runner(node, "mine", "{}", {})
+
+
+def test_a_hanging_allocator_is_ended_before_the_call_is_and_told(tmp_path: Path) -> None:
+    limits = []
+
+    def hang(argv: Sequence[str], *, timeout_s: float | None = None, **_: Any) -> Result:
+        limits.append(timeout_s)
+        return run(argv, timeout_s=0.0)
+
+    node = a_node(tmp_path)
+    node.run = hang
+    a_script(node.paths.allocator_search[0] / "mine", "exec sleep 1000")
+    with pytest.raises(OpExecError, match="'mine': timeout after .*, terminated by signal .*; no"):
+        program.iallocator_runner(node, "mine", "{}", {})
+    assert limits == [program.ALLOCATOR_S] and program.ALLOCATOR_S < 900
 
 
 def test_an_oob_program_answers_json_or_nothing(tmp_path: Path) -> None:

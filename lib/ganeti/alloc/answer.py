@@ -18,9 +18,12 @@ Answer = dict[str, Json]
 Opcode = dict[str, Json]
 
 
-def solve(document: Mapping[str, Json]) -> Answer:
-    """The answer to one input document; ParseError when it is not one."""
-    cluster = read_request(document)
+def solve(document: Mapping[str, Json], *, lenient: bool = False) -> Answer:
+    """The answer to one input document; ParseError when it is not one.
+
+    `lenient`: only what is impossible is refused, see `place.SOFT`.
+    """
+    cluster = replace(read_request(document), lenient=lenient)
     request = document.get("request")
     if not isinstance(request, Mapping) or "type" not in request:
         raise ParseError("allocator request: key 'request' with a 'type' is missing")

@@ -148,6 +148,7 @@ class WhatIf:
     nodes: Mapping[str, AllocNode]
     instances: Mapping[str, AllocInstance]
     exclusion_prefixes: tuple[str, ...] = ()
+    lenient: bool = False  # what is unwise but possible is allowed
 
     def members(self, group: str) -> list[AllocNode]:
         """Usable nodes of a group (uuid), sorted by name."""

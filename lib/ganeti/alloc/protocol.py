@@ -18,6 +18,7 @@ from ganeti.types import AdminState, DiskTemplate
 
 VERSION: Final = 2
 DRBD_META_MIB: Final = 128
+LAST_WORDS: Final = 200  # characters of a bad answer that are shown
 
 
 class RequestKind(StrEnum):
@@ -294,20 +295,26 @@ def parse_answer(request: Mapping[str, Json], text: str) -> Answer:
     try:
         value = loads(text, "answer of the allocator")
     except ParseError as error:
-        raise OpExecError(f"can't parse the allocator's answer: {error}") from None
+        raise OpExecError(str(error)) from None
     if not isinstance(value, dict):
-        raise OpExecError("the allocator's answer is not an object")
+        raise OpExecError("the answer is not an object")
     if "nodes" in value and "result" not in value:
         value["result"] = value["nodes"]  # allocators of 2.0 and before
     for key in ("success", "info", "result"):
         if key not in value:
-            raise OpExecError(f"the allocator's answer lacks {key!r}")
+            raise OpExecError(f"the answer lacks {key!r}")
     success, info, result = value["success"], value["info"], value["result"]
     if not isinstance(success, bool) or not isinstance(info, str):
-        raise ResultValidationError("the allocator's answer: success is not a bool or info no text")
+        raise ResultValidationError("the answer: success is not a bool or info no text")
     if success:
         check_result(request, result)
     return Answer(success, info, result)
+
+
+def last_words(text: str) -> str:
+    """The end of what an allocator wrote: its last line, or the end of a long one."""
+    lines = text.strip().splitlines()
+    return lines[-1].strip()[-LAST_WORDS:] if lines else ""
 
 
 def check_result(request: Mapping[str, Json], result: Json) -> None:
@@ -315,10 +322,12 @@ def check_result(request: Mapping[str, Json], result: Json) -> None:
     kind = request["type"]
     if kind in (RequestKind.ALLOCATE, RequestKind.RELOCATE):
         _check_names(result, f"result of {kind}")
-        if len(result) != request["required_nodes"]:
-            raise ResultValidationError(
-                f"result of {kind}: {len(result)} nodes, {request['required_nodes']} were asked for"
-            )
+        wanted = request["required_nodes"]
+        if len(result) != wanted:
+            asked = "1 was asked for" if wanted == 1 else f"{wanted} were asked for"
+            raise ResultValidationError(f"result of {kind}: {len(result)} nodes, {asked}")
+        if len(set(result)) < len(result):
+            raise ResultValidationError(f"result of {kind}: the same node twice")
     elif kind == RequestKind.ALLOCATE_SECONDARY:
         if not isinstance(result, str):
             raise ResultValidationError(f"result of {kind} is not a node's name")

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ganeti import opcodes
-from ganeti.alloc import protocol
 from ganeti.config.snapshot import Snapshot
-from ganeti.errors import Code, OpExecError, OpPrereqError
+from ganeti.errors import Code, GenericError, OpExecError, OpPrereqError
 from ganeti.logic import placement
 from ganeti.logic.base import INFO, WARNING, Services
 from ganeti.model.disk import template_of
@@ -32,11 +31,14 @@ def jobs_for(
     request: Mapping[str, Json],
     wanted_allocator: str | None,
     changes: Mapping[str, Any],
+    *,
+    lenient: bool = False,
 ) -> Jobs:
     """Jobs that carry out the allocator's answer.
 
-    `changes` are opcode parameters that are set where the opcode has them. NORES when the allocator
-    does not answer the question, OpExecError when an instance can't be moved.
+    `changes` are opcode parameters that are set where the opcode has them; `lenient` as in
+    `placement.Question`. NORES when the allocator does not answer the question, OpExecError when an
+    instance can't be moved, or when the answer is about others than the ones that it was asked for.
     """
     if not instances:
         return []
@@ -47,10 +49,9 @@ def jobs_for(
         hypervisor=first.hypervisor,
         template=_template(config, first),
         request=request,
+        lenient=lenient,
     )
-    document = placement.input_document(services, config, question)
-    text = placement.run_allocator(services, config, allocator, document)
-    answer = protocol.parse_answer(request, text)
+    answer = placement.consult(services, config, question)
     if not answer.success:
         raise OpPrereqError(
             f"allocator {allocator} finds no other nodes: {answer.info}", Code.NORES
@@ -60,10 +61,30 @@ def jobs_for(
         reasons = ", ".join(f"{name} ({reason})" for name, reason in failed)
         services.feedback(f"{WARNING}Unable to evacuate instances {reasons}")
         raise OpExecError(f"instances can't be evacuated: {reasons}")
+    made = [[_opcode(allocator, one, changes) for one in job] for job in jobs]
+    _check_answer(config, allocator, names(instances), moved, made)
     if moved:
         where = ", ".join(f"{name} (to {' '.join(nodes)})" for name, _, nodes in moved)
         services.feedback(f"{INFO}Instances to be moved: {where}")
-    return [[_opcode(one, changes) for one in job] for job in jobs]
+    return made
+
+
+def _check_answer(
+    config: Snapshot, allocator: str, asked: Sequence[str], moved: Sequence[Json], jobs: Jobs
+) -> None:
+    """OpExecError when nodes are not known, or instances are others than the ones in question."""
+    for name, _, nodes in moved:
+        if name not in asked:
+            raise OpExecError(f"allocator {allocator} moves instance {name!r}, unasked")
+        for node in nodes:
+            placement.known_node(config, allocator, node)
+    for op in (op for job in jobs for op in job):
+        name = getattr(op, "instance_name", None)
+        if name not in asked:
+            raise OpExecError(f"allocator {allocator} moves instance {name!r}, unasked")
+        for target in ("target_node", "remote_node"):
+            if (node := getattr(op, target, None)) is not None:
+                placement.known_node(config, allocator, node)
 
 
 def _template(config: Snapshot, instance: Instance) -> DiskTemplate:
@@ -71,8 +92,11 @@ def _template(config: Snapshot, instance: Instance) -> DiskTemplate:
     return DiskTemplate(name) if name in set(DiskTemplate) else DiskTemplate.DISKLESS
 
 
-def _opcode(given: Json, changes: Mapping[str, Any]) -> Opcode:
-    op = opcodes.load(given)
+def _opcode(allocator: str, given: Json, changes: Mapping[str, Any]) -> Opcode:
+    try:
+        op = opcodes.load(given)
+    except GenericError as error:
+        raise OpExecError(f"allocator {allocator} wants an impossible job: {error}") from error
     return op.replace(**{name: value for name, value in changes.items() if hasattr(op, name)})
 
 

@@ -15,6 +15,7 @@ from ganeti.logic.create_request import InstanceRequest, read_request
 from ganeti.logic.registry import implements
 from ganeti.model.nic import Nic
 from ganeti.opcodes.instance import OpInstanceCreate, OpInstanceMultiAlloc
+from ganeti.types import DiskTemplate
 from ganeti.utils import hosts
 
 
@@ -108,18 +109,22 @@ class InstanceMultiAlloc(LogicalUnit[OpInstanceMultiAlloc, MultiPlan]):
             template=requests[0].template,
             request=request,
         )
-        document = placement.input_document(self.services, config, question)
-        text = placement.run_allocator(self.services, config, allocator, document)
-        answer = protocol.parse_answer(request, text)
+        answer = placement.consult(self.services, config, question)
         if not answer.success:
             raise OpPrereqError(
                 f"allocator {allocator} finds no nodes: {answer.info}",
                 Code.TEMP_NORES if self.op.opportunistic_locking else Code.NORES,
             )
         placed, failed = answer.result
+        wanted = {one.name: 2 if one.template is DiskTemplate.DRBD else 1 for one in requests}
         for name, nodes in placed:
-            if not nodes or any(config.find_node(node) is None for node in nodes):
-                raise OpExecError(f"allocator {allocator} has chosen unknown nodes for {name}")
+            if len(nodes) != wanted.get(name):
+                raise OpExecError(
+                    f"allocator {allocator} has chosen {len(nodes)} nodes for instance {name!r},"
+                    f" {wanted.get(name, 'none')} were asked for"
+                )
+            for node in nodes:
+                placement.known_node(config, allocator, node)
         return {name: list(nodes) for name, nodes in placed}, list(failed)
 
     def execute(self, plan: MultiPlan) -> GeneratedJobs:

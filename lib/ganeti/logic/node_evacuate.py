@@ -96,6 +96,7 @@ class NodeEvacuate(LogicalUnit[OpNodeEvacuate, EvacuatePlan]):
             protocol.evacuate_request(names, EvacuationMode(op.mode.value)),
             op.iallocator,
             {"early_release": op.early_release},
+            lenient=bool(op.ignore_soft_errors),
         )
         return GeneratedJobs(jobs)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ganeti.alloc import answer, protocol
 from ganeti.alloc.protocol import NodeNumbers
 from ganeti.config.snapshot import Snapshot
-from ganeti.errors import Code, OpExecError, OpPrereqError
+from ganeti.errors import Code, OpExecError, OpPrereqError, ResultValidationError
 from ganeti.logic import ask
 from ganeti.logic.base import INFO, WARNING, Services
 from ganeti.logic.create_request import InstanceRequest, storage_directory
@@ -50,7 +50,8 @@ def allocator_of(cluster: Cluster, wanted: str | None) -> str:
 class Question:
     """What an allocator is asked. `request` is a protocol request; the rest says what to measure.
 
-    `opportunistic`: only the nodes that could be locked at once are considered.
+    `opportunistic`: only the nodes that could be locked at once are considered. `lenient`: what is
+    not impossible but unwise is allowed, such as a node without room for its failovers.
     """
 
     allocator: str
@@ -58,6 +59,7 @@ class Question:
     template: DiskTemplate
     request: Mapping[str, Json]
     opportunistic: bool = False
+    lenient: bool = False
 
 
 def choose_nodes(services: Services, config: Snapshot, question: Question) -> tuple[Node, ...]:
@@ -66,8 +68,7 @@ def choose_nodes(services: Services, config: Snapshot, question: Question) -> tu
     TEMP_NORES when not all nodes were considered: then the job tries again with all.
     """
     allocator, request = question.allocator, question.request
-    document = input_document(services, config, question)
-    found = protocol.parse_answer(request, run_allocator(services, config, allocator, document))
+    found = consult(services, config, question)
     if not found.success:
         raise OpPrereqError(
             f"allocator {allocator} finds no nodes for instance {request['name']}: {found.info}",
@@ -78,10 +79,29 @@ def choose_nodes(services: Services, config: Snapshot, question: Question) -> tu
         f"{INFO}Selected nodes for instance {request['name']} via iallocator {allocator}:"
         f" {', '.join(found.result)}"
     )
-    return tuple(_known_node(config, allocator, name) for name in found.result)
+    return tuple(known_node(config, allocator, name) for name in found.result)
 
 
-def _known_node(config: Snapshot, allocator: str, name: str) -> Node:
+def consult(services: Services, config: Snapshot, question: Question) -> protocol.Answer:
+    """The allocator's answer, in the right form; it may be that there is no place.
+
+    OpExecError or ResultValidationError, with the allocator's name and last words, when it fails or
+    what it wrote is no answer.
+    """
+    document = input_document(services, config, question)
+    text = run_allocator(services, config, question.allocator, document, question.lenient)
+    try:
+        return protocol.parse_answer(question.request, text)
+    except (OpExecError, ResultValidationError) as error:
+        words = protocol.last_words(text)
+        raise type(error)(
+            f"allocator {question.allocator}: {error}; "
+            + (f"it wrote {words!r}" if words else "it wrote nothing")
+        ) from None
+
+
+def known_node(config: Snapshot, allocator: str, name: str) -> Node:
+    """The node that an allocator named; OpExecError when there is none."""
     node = config.find_node(name)
     if node is None:
         raise OpExecError(f"allocator {allocator} has chosen node {name!r}, which is not known")
@@ -96,17 +116,22 @@ def is_installed(paths: Paths, name: str) -> bool:
 
 
 def run_allocator(
-    services: Services, config: Snapshot, name: str, document: Mapping[str, Json]
+    services: Services,
+    config: Snapshot,
+    name: str,
+    document: Mapping[str, Json],
+    lenient: bool = False,
 ) -> str:
     """The text that the allocator answers; OpExecError when it fails or is not installed."""
     if name == BUILT_IN and not is_installed(services.paths, name):
-        return dumps(answer.solve(document))
+        return dumps(answer.solve(document, lenient=lenient))
+    more = {"ignore-soft-errors": None} if lenient else {}
     outcome = services.rpc.ask(
         config.master(),
         calls.iallocator_runner,
         name,
         dumps(document),
-        config.cluster.default_iallocator_params,
+        {**config.cluster.default_iallocator_params, **more},
     )
     return outcome.get(f"running allocator {name}")
 

@@ -146,6 +146,12 @@ def _chosen(services: Services, config: Snapshot, instance: Instance, op: MoveOp
         request=protocol.relocate_request(instance.name, space, leaving),
     )
     (node,) = placement.choose_nodes(services, config, question)
+    group = config.group_of(config.nodes[instance.primary_node])
+    if node.group != group.uuid:
+        raise OpExecError(
+            f"allocator {question.allocator} has chosen node {node.name}, which is not in group"
+            f" {group.name} of instance {instance.name}"
+        )
     return node
 
 

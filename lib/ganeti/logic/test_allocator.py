@@ -17,7 +17,6 @@ from ganeti.logic import ask, placement
 from ganeti.logic.base import Held, LockRequest, LogicalUnit
 from ganeti.logic.registry import implements
 from ganeti.model.disk import template_of
-from ganeti.model.inherit import fill_nicparams
 from ganeti.opcodes.test import OpTestAllocator
 from ganeti.serializer import Json, dumps
 from ganeti.storage.layout import TRAITS, total_space_mib
@@ -115,7 +114,7 @@ class TestAllocator(LogicalUnit[OpTestAllocator, AskPlan]):
             memory=op.memory or 0,
             spindle_use=op.spindle_use,
             disks=[_disk(disk) for disk in op.disks or ()],
-            nics=[_nic(config, dict(nic)) for nic in op.nics or ()],
+            nics=[_nic(dict(nic)) for nic in op.nics or ()],
             hypervisor=hypervisor.value,
             tags=op.tags,
             group_name=op.group_name,
@@ -140,11 +139,6 @@ def _disk(disk: Json) -> dict[str, Json]:
     return disk
 
 
-def _nic(config: Snapshot, nic: Mapping[str, Any]) -> dict[str, Json]:
-    own = {"link": nic["bridge"]} if nic.get("bridge") else {}
-    return {
-        "mac": nic.get("mac"),
-        "ip": nic.get("ip"),
-        "bridge": nic.get("bridge"),
-        "nicparams": {**fill_nicparams(config.cluster, {}), **own},
-    }
+def _nic(nic: Mapping[str, Any]) -> dict[str, Json]:
+    """What was given (samples/iallocator)."""
+    return {name: nic[name] for name in ("mac", "ip", "bridge") if nic.get(name) is not None}

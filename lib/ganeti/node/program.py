@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 ALLOCATOR_S = 840.0  # the call may take 900 s
+ALLOCATOR_LINES = 3  # of its output, told when it fails
 RESTRICTED_S = 3540.0  # the call may take 3600 s
 REFUSAL_S = 10.0  # so that names can't be tried out quickly
 RESTRICTED_LOCK_S = 8.0
@@ -38,7 +39,9 @@ def iallocator_runner(
         file.flush()
         result = node.run([str(script), file.name, *options], timeout_s=ALLOCATOR_S)
     if not result.ok:
-        raise OpExecError(f"iallocator {name!r}: {result.reason}; output: {result.output!r}")
+        words = result.last_lines(ALLOCATOR_LINES).strip()
+        said = f"its last words: {words!r}" if words else "no output"
+        raise OpExecError(f"iallocator {name!r}: {result.reason}; {said}")
     return result.stdout
 
 
