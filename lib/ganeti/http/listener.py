@@ -212,6 +212,7 @@ class Connection(RequestHandler):
             max_line_size=owner.limits.line_bytes,
             max_field_size=owner.limits.field_bytes,
             lingering_time=1.0,
+            auto_decompress=False,  # bodies are limited as they come
         )
         self.owner = owner
         self.has_asked = False
