@@ -303,7 +303,6 @@ def test_cleanup_finds_an_instance_that_is_elsewhere(cluster: ClusterBed) -> Non
         ("migrate -f nosuch", "unknown_entity"),
         ("move -f -n node2 {file}", "wrong_state"),
         ("move -f {file}", "wrong_input"),
-        ("move -f -n node3 {file}", "environment_error"),
         ("replace-disks {file}", "wrong_input"),
         ("replace-disks -p -a {file}", "wrong_input"),
         ("replace-disks -n node3 {file}", "internal_error"),

@@ -186,8 +186,9 @@ def change_a_group(draft: Draft) -> None:
 
 
 async def until_there(path: Path) -> None:
+    is_there = path.exists
     async with asyncio.timeout(10):
-        while not path.exists():
+        while not is_there():
             await asyncio.sleep(0.005)
 
 
