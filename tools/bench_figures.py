@@ -75,6 +75,8 @@ FIGURES = (
     Figure("live_migration_ratio", "live migration, command to by hand", 1.3),
     Figure("live_migration_s", "gnt-instance migrate, 256 MiB, idle"),
     Figure("live_migration_by_hand_s", "the same two QEMU, driven by hand"),
+    Figure("list_300_nodes_first_s", "live list of 300 nodes, 10 just died", 12),
+    Figure("list_300_nodes_s", "the same, once they are known to be dead", 1.5, per=CALL),
     Figure("fsyncs_per_job", "500 trivial jobs at once: syncs of the master"),
     Figure("bytes_written_per_job", "… bytes written by the master"),
     Figure("rpcs_per_job", "… calls to nodes"),

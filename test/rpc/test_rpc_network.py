@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from fakes import virtual_time
 from fakes.nodes import (
     MASTER,
     RunningNode,
@@ -387,6 +388,39 @@ def test_a_node_that_hung_is_asked_for_its_version_before_it_gets_a_long_call() 
     transport.is_well = True
     assert ask().ok and [call for call, _ in transport.asked] == ["version", "get_watcher_pause"]
     assert ask().ok and transport.asked[0][0] == "get_watcher_pause"
+
+
+class SilentTransport(HangingTransport):
+    """Answers nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def post(self, node: Target, call: str, body: bytes, timeout_s: float) -> HttpAnswer:
+        self.asked.append((call, timeout_s))
+        await self.answers.wait()
+        return HttpAnswer(200, b"[true, null]")
+
+
+def test_who_asks_a_node_that_is_still_dead_does_not_wait_for_the_probe() -> None:
+    async def work() -> None:
+        transport = SilentTransport()
+        client = RpcClient(transport, now=lambda: transport.now)
+        client.health.failed(NODE.uuid, transport.now, 5.0, "no answer")
+        transport.now += 3
+        first = await client.ask(NODE, calls.get_watcher_pause)
+        assert first.error == "no answer (being tried again)"
+        second = await client.ask(NODE, calls.get_watcher_pause)
+        assert second.error == first.error
+        assert [call for call, _ in transport.asked] == ["version"]
+        transport.answers.set()
+        while client.health.is_probed(NODE.uuid):
+            await asyncio.sleep(0)
+        assert (await client.ask(NODE, calls.get_watcher_pause)).ok
+        await client.close()
+
+    virtual_time.run(work())
 
 
 def test_a_node_that_is_restarted_during_a_long_call_is_tried_again_at_once() -> None:

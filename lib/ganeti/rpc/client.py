@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 FAN_OUT = 64  # nodes asked at the same time by one fan-out
 PROBE_S = 10.0  # for a node that did not answer before; a living one takes milliseconds
+PATIENCE_S = 0.7  # of who would like to call such a node; the probe goes on without it
 OFFLINE = "Node is marked offline"
 NO_ANSWER, ERROR = "no_answer", "error"  # what observers are told
 
@@ -75,6 +76,7 @@ class RpcClient:
         self._carrying: Counter[Transport] = Counter()  # calls under way
         self._fan_out = fan_out
         self._now = now
+        self._probes: set[asyncio.Task[str | None]] = set()
 
     async def all(
         self, nodes: Sequence[Target], call: Call[P, R], *args: P.args, **kwargs: P.kwargs
@@ -129,6 +131,8 @@ class RpcClient:
                     await transport.close()
 
     async def close(self) -> None:
+        for probe in self._probes:
+            probe.cancel()
         await self._transport.close()
 
     async def _fan(
@@ -154,10 +158,12 @@ class RpcClient:
         refusal = self.health.refusal(node.uuid, self._now())
         if refusal is not None and not call.offline_too:
             return Outcome(node, error=refusal)
+        if refusal is None and self.health.is_probed(node.uuid):
+            refusal = await self._wait_for_probe(node, deadline_s)
+            if refusal is not None:
+                return Outcome(node, error=refusal)
         began = self._now()
         try:
-            if refusal is None and self.health.is_probed(node.uuid):
-                await self._probe(node, deadline_s)
             answer = await self._post(node, call.name, body, deadline_s)
         except Unreachable as error:
             now = self._now()
@@ -180,14 +186,40 @@ class RpcClient:
         for observer in self.observers:
             observer(node, took_s, failure)
 
-    async def _probe(self, node: Target, deadline_s: float) -> None:
-        """A node that is tried again answers; Unreachable otherwise.
+    def _unreachable(
+        self, node: Target, call: Call[..., Any], began: float, error: Unreachable
+    ) -> str:
+        now = self._now()
+        cost_s = 0.0 if error.closed else now - began
+        self.health.failed(node.uuid, now, cost_s, str(error))
+        logger.warning("call %s: node %s: %s", call.name, node.name, error)
+        return str(error)
 
-        Asked before the call itself, which may be one that waits for an hour.
+    async def _wait_for_probe(self, node: Target, deadline_s: float) -> str | None:
+        """None when a node that is tried again has answered; otherwise why it is not called.
+
+        Who asks hundreds of nodes, some of them dead for long, does not wait for those.
         """
+        probe = asyncio.create_task(self._probe(node, min(deadline_s, PROBE_S)))
+        self._probes.add(probe)
+        probe.add_done_callback(self._probes.discard)
+        done, _ = await asyncio.wait({probe}, timeout=PATIENCE_S)
+        return probe.result() if done else self.health.refusal(node.uuid, self._now())
+
+    async def _probe(self, node: Target, timeout_s: float) -> str | None:
+        """The node's version is asked before the call itself, which may be one that waits for an
+        hour. None when an answer came, else why not."""
         probe = calls.version
-        await self._post(node, probe.name, _body(probe, ()), min(deadline_s, PROBE_S))
+        began = self._now()
+        try:
+            await self._post(node, probe.name, _body(probe, ()), timeout_s)
+        except Unreachable as error:
+            return self._unreachable(node, probe, began, error)
+        except BaseException:  # as in _ask
+            self.health.given_up(node.uuid)
+            raise
         self.health.succeeded(node.uuid)
+        return None
 
 
 def _body(call: Call[..., Any], arguments: tuple[Any, ...]) -> bytes:

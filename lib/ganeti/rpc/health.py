@@ -3,7 +3,7 @@
 closed ── a failure that cost time ──▶ open until some time ──▶ half open: one call is let through
 as a probe ── it succeeds ──▶ closed, ── it fails ──▶ open, for a quarter of the time since the node
 was found dead: who is away for a moment is back within seconds. Before that call the client asks
-for the node's version. A failure that came at once (connection refused: noded restarts) costs
+for the node's version, and waits for it but shortly. A failure that came at once (connection refused: noded restarts) costs
 nobody anything and opens nothing.
 """
 
