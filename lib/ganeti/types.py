@@ -142,6 +142,15 @@ class FieldStatus(IntEnum):
     OFFLINE = 4
 
 
+class EventKind(StrEnum):
+    """What an event of the cluster is about; ours, not in the facts."""
+
+    JOB = "job"
+    INSTANCE = "instance"
+    NODE = "node"
+    CONFIG = "config"
+
+
 class HooksPhase(StrEnum):
     """Before or after the change."""
 

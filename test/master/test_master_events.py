@@ -10,8 +10,9 @@ from typing import Any
 from fakes.configs import a_node, a_snapshot, an_instance, master_of
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
-from ganeti.master.events import Kind, Part, Ring, config_events
+from ganeti.master.events import Part, Ring, config_events
 from ganeti.types import AdminState
+from ganeti.types import EventKind as Kind
 from hypothesis import given
 from hypothesis import strategies as st
 

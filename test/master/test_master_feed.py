@@ -13,7 +13,7 @@ import pytest
 from fakes.small_cluster import Client, SmallCluster, add_tags, create, delay, node_name
 from ganeti.master import metrics
 from ganeti.master.event_feed import LINGER_S, EventFeed
-from ganeti.master.events import Kind
+from ganeti.types import EventKind as Kind
 from ganeti.utils.openmetrics import render
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 

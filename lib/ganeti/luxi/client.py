@@ -49,10 +49,12 @@ READ_ONLY = frozenset(
         "QueryGroups",
         "QueryInstances",
         "QueryJobs",
+        "QueryMetrics",
         "QueryNetworks",
         "QueryNodes",
         "QueryObjects",
         "QueryTags",
+        "WaitForEvents",
         "WaitForJobChange",
     }
 )

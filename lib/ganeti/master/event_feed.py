@@ -15,7 +15,6 @@ from ganeti.constants import LUXI_WAIT_TIMEOUT_S
 from ganeti.jobs.job import Job
 from ganeti.master.events import (
     KEPT_EVENTS,
-    Kind,
     Part,
     Ring,
     config_events,
@@ -23,6 +22,7 @@ from ganeti.master.events import (
     job_place,
 )
 from ganeti.serializer import Json
+from ganeti.types import EventKind as Kind
 
 LINGER_S = 600.0  # how long after the last question events are still noted
 MOST_AT_ONCE = 500  # events in one answer, some 200 KiB

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
 
@@ -21,17 +20,9 @@ from ganeti.model.instance import Instance
 from ganeti.model.node import Node
 from ganeti.query.node import role_of
 from ganeti.serializer import Json
+from ganeti.types import EventKind as Kind
 
 KEPT_EVENTS: Final = 8192  # some 4 MiB; a busy cluster makes them in minutes
-
-
-class Kind(StrEnum):
-    """What an event is about."""
-
-    JOB = "job"
-    INSTANCE = "instance"
-    NODE = "node"
-    CONFIG = "config"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ganeti.serializer import Json, loads
 
 if TYPE_CHECKING:
     from ganeti.rapi.access import User
+    from ganeti.rapi.events import Events
 
 JSON_TYPE = "application/json"
 
@@ -31,6 +32,7 @@ class Call:
     query: Mapping[str, Sequence[str]]
     body: Json
     master: LuxiPool
+    events: Events
     user: User | None = None
     peer: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)

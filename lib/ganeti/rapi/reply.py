@@ -73,9 +73,13 @@ def error_for(error: GenericError, *, single: bool = False) -> HttpError:
 
 @dataclass(slots=True)
 class Reply:
-    """An answer that is more than a JSON value: `body` in pieces, or headers of its own."""
+    """An answer that is more than a JSON value: `body` in pieces, or headers of its own.
+
+    `live`: each piece goes out as soon as it is there.
+    """
 
     body: AsyncGenerator[bytes, None] | bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+    live: bool = False

@@ -6,6 +6,7 @@ from typing import Final
 
 from ganeti.rapi import (
     resources_cluster,
+    resources_events,
     resources_instance,
     resources_job,
     resources_network,
@@ -23,5 +24,6 @@ RESOURCES: Final[tuple[Resource, ...]] = described(
         *resources_tags.RESOURCES,
         *resources_instance.RESOURCES,
         *resources_network.RESOURCES,
+        *resources_events.RESOURCES,
     )
 )

@@ -28,6 +28,7 @@ from ganeti.http.listener import (
 from ganeti.luxi.pool import LuxiPool
 from ganeti.rapi.access import Users
 from ganeti.rapi.call import Call, parse_body, parse_query
+from ganeti.rapi.events import Events, EventSettings
 from ganeti.rapi.gate import Gate, GateSettings
 from ganeti.rapi.reply import HttpError, Reply, error_for
 from ganeti.rapi.router import Router
@@ -55,6 +56,7 @@ class ServiceSettings:
 
     gate: GateSettings = GateSettings()
     limits: Limits = LIMITS
+    events: EventSettings = EventSettings()
     now_ns: Callable[[], int] = time.time_ns
 
 
@@ -73,8 +75,14 @@ class RapiServer(Listener):
         super().__init__(tls=tls, limits=settings.limits)
         self.router = Router(resources)
         self.master = master
+        self.events = Events(master, settings.events)
         self.gate = Gate(users, settings.gate)
         self.settings = settings
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """Streams of events have ended, other requests had `grace_s` to do so."""
+        self.events.close()
+        await super().stop(grace_s)
 
     async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
         """The answer to one request; never raises but when the client has gone."""
@@ -117,6 +125,7 @@ class RapiServer(Listener):
             query=parse_query(raw.rel_url.raw_query_string),
             body=parse_body(await self._content(raw), raw.headers.get("Content-Type")),
             master=self.master,
+            events=self.events,
             user=user,
             peer=peer,
             headers=raw.headers,
@@ -151,8 +160,9 @@ class RapiServer(Listener):
         """In pieces when it is long; else as a whole, with its length."""
         end = b"\n" if answer.content_type == JSON_TYPE else b""
         async with aclosing(body) as pieces:
-            begin = await _beginning(pieces)  # an error of the master comes before the head
-            if len(begin) < LONG_BYTES:
+            # An error of the master comes before the head.
+            begin = await (anext(pieces, b"") if answer.live else _beginning(pieces))
+            if len(begin) < LONG_BYTES and not answer.live:
                 whole = self._whole(replace(answer, body=begin + end))
                 await send_whole(raw, whole, self.limits)
                 return whole
