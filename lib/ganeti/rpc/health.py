@@ -3,8 +3,8 @@
 closed ── a failure that cost time ──▶ open until some time ──▶ half open: one call is let through
 as a probe ── it succeeds ──▶ closed, ── it fails ──▶ open, for a quarter of the time since the node
 was found dead: who is away for a moment is back within seconds. Before that call the client asks
-for the node's version, and waits for it but shortly. A failure that came at once (connection refused: noded restarts) costs
-nobody anything and opens nothing.
+for the node's version, for which the caller waits but shortly. A failure that came at once
+(connection refused: noded restarts) costs nobody anything and opens nothing.
 """
 
 from __future__ import annotations
