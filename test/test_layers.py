@@ -36,10 +36,11 @@ ROOMS: dict[str, set[str]] = {
         "alloc", "logic",
     },
     "rapi": {"utils", "model", "opcodes", "luxi", "http"},
-    "cli": {"utils", "model", "opcodes", "luxi", "alloc", "master"},
+    "cli": {"utils", "model", "opcodes", "luxi", "alloc", "master", "rapi"},
 }  # fmt: skip
 
 CLI_MAY_USE_OF_MASTER = {"crypto", "bootstrap", "failover", "join"}
+CLI_MAY_USE_OF_RAPI = {"access", "rights", "tokens"}
 PURE = [
     "locking/manager.py",
     "locking/request.py",
@@ -118,6 +119,14 @@ def test_command_lines_use_only_the_allowed_parts_of_the_master() -> None:
             if name.startswith("ganeti.master.")
         }
         assert used <= CLI_MAY_USE_OF_MASTER, path
+
+
+def test_command_lines_use_only_the_rights_of_the_remote_api() -> None:
+    for path in (LIB / "cli").rglob("*.py"):
+        used = {
+            name.split(".")[2] for name in imported_modules(path) if name.startswith("ganeti.rapi.")
+        }
+        assert used <= CLI_MAY_USE_OF_RAPI, path
 
 
 @pytest.mark.parametrize("name", PURE)

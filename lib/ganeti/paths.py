@@ -222,6 +222,16 @@ class Paths:
         return self.data / "rapi/users"
 
     @property
+    def rapi_roles(self) -> Path:
+        """Roles of the cluster's own, for users of the remote API (ours)."""
+        return self.data / "rapi/roles"
+
+    @property
+    def rapi_tokens(self) -> Path:
+        """Hashes of the tokens of users of the remote API (ours)."""
+        return self.data / "rapi/tokens"
+
+    @property
     def watcher_pause(self) -> Path:
         return self.data / "watcher.pause"
 
@@ -252,6 +262,11 @@ class Paths:
     @property
     def commands_log(self) -> Path:
         return self.log / "commands.log"
+
+    @property
+    def rapi_audit_log(self) -> Path:
+        """Who did what over the remote API (ours)."""
+        return self.log / "rapi-audit.log"
 
     def ssconf(self, key: str) -> Path:
         return self.data / f"ssconf_{key}"

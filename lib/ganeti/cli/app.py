@@ -69,9 +69,12 @@ def many(kind: str, least: int = 0) -> tuple[Argument, ...]:
 
 
 class Command:
-    """A sub-command: its function, its arguments and the options it takes."""
+    """A sub-command: its function, its arguments and the options it takes.
 
-    __slots__ = ("args", "function", "name", "options", "usage")
+    `mixed`: options may also follow arguments; the classic commands take them only before.
+    """
+
+    __slots__ = ("args", "function", "mixed", "name", "options", "usage")
 
     def __init__(
         self,
@@ -80,8 +83,10 @@ class Command:
         args: Sequence[Argument],
         options: Sequence[Option],
         usage: str | None,
+        mixed: bool = False,
     ) -> None:
         self.name = name
+        self.mixed = mixed
         self.function = function
         self.args = tuple(args)
         self.options = (shared.DEBUG, *options, shared.REASON)
@@ -141,11 +146,12 @@ class Program:
         args: Sequence[Argument] = (),
         options: Sequence[Option] = (),
         usage: str | None = None,
+        mixed: bool = False,
     ) -> Callable[[Function], Function]:
         """Register the function below as a command; its docstring is the help."""
 
         def register(function: Function) -> Function:
-            self.add(Command(name, function, args, options, usage))
+            self.add(Command(name, function, args, options, usage, mixed))
             return function
 
         return register
@@ -201,7 +207,9 @@ class Program:
         try:
             words = self._from_environment(command, world.environ) + words
             usage = f"%prog {command.name} {command.usage}"
-            values, names = parse(self.name, usage, command.description, command.options, words)
+            values, names = parse(
+                self.name, usage, command.description, command.options, words, mixed=command.mixed
+            )
             problem = command.miscount(len(names))
             if problem:
                 raise Leave(EXIT_FAILURE, problem + "\n")

@@ -7,6 +7,7 @@ import time
 from ganeti.cli import options
 from ganeti.cli.app import Argument, Program, many, one
 from ganeti.cli.cluster_crypto import RENEWING
+from ganeti.cli.cluster_token import OPTIONS as TOKEN_OPTIONS
 from ganeti.cli.failure import Refused
 from ganeti.cli.lists import print_page
 from ganeti.cli.options_cluster import INITIALISING, MODIFYING
@@ -406,6 +407,23 @@ def epo(run: Run) -> int:
     from ganeti.cli import cluster_epo
 
     return cluster_epo.epo(run)
+
+
+@PROGRAM.command(
+    "token",
+    args=[
+        Argument("choice", choices=("add", "list", "revoke", "permissions")),
+        *many("suggest"),
+    ],
+    options=TOKEN_OPTIONS,
+    usage="{add | list | revoke <id>... | permissions}",
+    mixed=True,
+)
+def token(run: Run) -> int:
+    """Make, list and revoke tokens for the remote API."""
+    from ganeti.cli import cluster_token
+
+    return cluster_token.token(run)
 
 
 @PROGRAM.command("upgrade", options=[TO, RESUME])

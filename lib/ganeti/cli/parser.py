@@ -83,8 +83,11 @@ def parse(
     description: str,
     options: Sequence[Option],
     words: Sequence[str],
+    *,
+    mixed: bool = False,
 ) -> tuple[optparse.Values, list[str]]:
-    """Options and arguments among `words`; what follows the first argument is an argument.
+    """Options and arguments among `words`; what follows the first argument is an argument, unless
+    they may be mixed.
 
     Raises Leave for --help and for options that are wrong.
     """
@@ -95,7 +98,8 @@ def parse(
         formatter=optparse.TitledHelpFormatter(),
         option_list=[_row(option) for option in options],
     )
-    parser.disable_interspersed_args()
+    if not mixed:
+        parser.disable_interspersed_args()
     defaults: dict[str, Any] = {}
     for option in options:
         if defaults.get(option.dest) is None:

@@ -30,6 +30,8 @@ def ancillary_files(config: Snapshot, paths: Paths) -> list[Path]:
         paths.spice_ca_pem,
         paths.rapi_pem,
         paths.rapi_users,
+        paths.rapi_roles,
+        paths.rapi_tokens,
     ]
     if config.cluster.modify_etc_hosts and not paths.is_virtual:
         files.append(paths.etc_hosts)

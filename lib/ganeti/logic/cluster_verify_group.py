@@ -92,7 +92,7 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
         ended = self.services.now()
         answers = {uuid: one.get() for uuid, one in outcomes.items() if one.ok}
         report.step(f"Gathering disk information ({len(plan.nodes)} nodes)")
-        seen = self._look_at_disks(config, plan, answers)
+        seen = self._look_at_disks(config, plan, answers, report)
         report.step("Verifying configuration file consistency")
         for finding in self._files(config, plan, answers):
             report.tell(finding)
@@ -106,6 +106,8 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
                 report.tell(finding)
         report.step("Verifying orphan volumes")
         self._memory(config, plan, answers, report)
+        if self.op.debug_simulate_errors:
+            report.simulate(code for code, item in CODES.items() if code not in OF_CONFIG)
         self._notes(config, plan, report)
         return report.is_clean
 
@@ -117,58 +119,29 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
     # Asking.
 
     def _ask_nodes(self, config: Snapshot, plan: VerifyPlan) -> dict[str, Outcome[dict[str, Json]]]:
-        hvparams = {str(hv): cluster_hvparams(config.cluster, hv) for hv in _enabled(config)}
+        hvparams = {hv: cluster_hvparams(config.cluster, hv) for hv in enabled(config)}
+        wanted = questions(
+            config,
+            self.services.paths,
+            plan.group,
+            plan.instances,
+            skipped=self.op.skip_checks,
+            clutter=self.op.verify_clutter,
+        )
         return self.rpc.all(
             plan.online,
             calls.node_verify,
-            self._checks(config, plan),
+            wanted,
             config.cluster.cluster_name,
             hvparams,
         )
 
-    def _checks(self, config: Snapshot, plan: VerifyPlan) -> dict[str, Json]:
-        """Arguments of node_verify: facts/node-rpc.json, node_verify_items."""
-        cluster, paths = config.cluster, self.services.paths
-        candidates = [node.name for node in config.candidates()]
-        hypervisors = _enabled(config)
-        online = [[node.name, node.primary_ip, node.secondary_ip] for node in plan.online]
-        checks: dict[str, Json] = {
-            "filelist": [*self._wanted_files(config), paths.virtual(paths.config_data)],
-            "nodelist": [[node.name for node in plan.online], {}, candidates],
-            "node-net-test": [online, candidates],
-            "hypervisor": hypervisors,
-            "hvparms": [["cluster", hv, cluster_hvparams(cluster, hv)] for hv in hypervisors],
-            "instancelist": hypervisors,
-            "version": None,
-            "hvinfo": str(cluster.enabled_hypervisors[0]),
-            "nodesetup": None,
-            "time": None,
-            "client-cert": None,
-            "oslist": None,
-            "nonvmnodes": [node.name for node in plan.nodes if not node.vm_capable],
-        }
-        programs = {
-            str(fill_ndparams(cluster, config.group_of(node), node)["oob_program"])
-            for node in config.nodes.values()
-        } - {""}
-        if programs:
-            checks["oob-paths"] = sorted(programs)
-        if not paths.is_virtual:
-            checks["master-ip"] = [config.master().name, cluster.master_ip, candidates]
-            checks["bridges"] = sorted(bridges_of(config, plan))
-        if DiskTemplate.FILE in cluster.enabled_disk_templates:
-            checks["file-storage-path"] = cluster.file_storage_dir
-        if DiskTemplate.SHARED_FILE in cluster.enabled_disk_templates:
-            checks["shared-file-storage-path"] = cluster.shared_file_storage_dir
-        return checks
-
-    def _wanted_files(self, config: Snapshot) -> list[str]:
-        paths = self.services.paths
-        files = [*ancillary_files(config, paths), paths.server_pem]
-        return [paths.virtual(path) for path in files]
-
     def _look_at_disks(
-        self, config: Snapshot, plan: VerifyPlan, answers: Mapping[str, Answers]
+        self,
+        config: Snapshot,
+        plan: VerifyPlan,
+        answers: Mapping[str, Answers],
+        report: Reporter,
     ) -> Seen:
         running = {
             uuid: frozenset(names)
@@ -195,6 +168,9 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
         for uuid, outcome in self.rpc.each(work, calls.blockdev_getmirrorstatus_multi).items():
             if outcome.ok:
                 told.update(zip(asked[uuid], outcome.get()))
+            else:
+                text = f"does not tell about its disks: {outcome.error}"
+                report.tell(Finding("ENODERPC", outcome.node.name, text))
         return Seen(running, told)
 
     # Telling.
@@ -203,8 +179,9 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
         self, config: Snapshot, plan: VerifyPlan, answers: Mapping[str, Answers]
     ) -> Iterator[Finding]:
         paths = self.services.paths
-        optional = [paths.virtual(paths.rapi_users), paths.virtual(paths.known_hosts)]
-        everywhere = [path for path in self._wanted_files(config) if path not in optional]
+        may_be_absent = (paths.rapi_users, paths.rapi_roles, paths.rapi_tokens, paths.known_hosts)
+        optional = [paths.virtual(path) for path in may_be_absent]
+        everywhere = [path for path in wanted_files(config, paths) if path not in optional]
         checksums = {
             config.nodes[uuid].name: told["filelist"]
             for uuid, told in answers.items()
@@ -244,6 +221,9 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
                 os_lists[node.name] = outcome.get()["oslist"]
         for finding in os_findings(os_lists):
             report.tell(finding)
+        for node in plan.nodes:
+            for finding in exclusion_findings(config, node):
+                report.tell(finding)
 
     def _memory(
         self,
@@ -290,21 +270,6 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
                     text = f"script {script} failed: {output or 'no output'}"
                     report.tell(Finding("ENODEHOOKS", outcome.node.name, text))
         return bool(result) and report.is_clean
-
-
-def _enabled(config: Snapshot) -> list[str]:
-    return [str(hypervisor) for hypervisor in config.cluster.enabled_hypervisors]
-
-
-def bridges_of(config: Snapshot, plan: VerifyPlan) -> set[str]:
-    """Bridges that the group's instances use."""
-    used = set()
-    for instance in plan.instances:
-        for nic in instance.nics:
-            params = fill_nic(config.cluster, nic, plan.group)
-            if params["mode"] == NicMode.BRIDGED:
-                used.add(str(params["link"]))
-    return used
 
 
 def memory_findings(config: Snapshot, node: Node, free_mib: int) -> Iterator[Finding]:

@@ -36,6 +36,8 @@ def allowed_files(paths: Paths) -> set[str]:
         paths.spice_pem,
         paths.spice_ca_pem,
         paths.rapi_users,
+        paths.rapi_roles,
+        paths.rapi_tokens,
         paths.hmac_key,
         paths.domain_secret,
         paths.conf / MASTER_IP_SCRIPT,

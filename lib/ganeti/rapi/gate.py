@@ -8,10 +8,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from ganeti.rapi.access import CHALLENGE, User, Users, may, parse_basic
+from ganeti.rapi.access import CHALLENGE, User, Users, may, parse_basic, parse_bearer
 from ganeti.rapi.limits import Guesses, Rates
 from ganeti.rapi.reply import HttpError
 from ganeti.rapi.table import Access, Method
+from ganeti.rapi.tokens import public_part
 
 REQUESTS_PER_S = 2000.0  # of one user from one address: a guard against loops, no quota
 LONGEST_WAIT_S = 30.0  # who would have to wait longer is told to come again
@@ -19,11 +20,13 @@ LONGEST_WAIT_S = 30.0  # who would have to wait longer is told to come again
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSettings:
-    """`require_authentication`: reads need a login, too. `now`: seconds, of any beginning."""
+    """`require_authentication`: reads need a login, too. `now`: seconds, of any beginning.
+    `clock`: Unix time."""
 
     require_authentication: bool = False
     requests_per_s: float = REQUESTS_PER_S
     now: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
@@ -44,12 +47,15 @@ class Gate:
         """
         given = headers.get("Authorization")
         login = parse_basic(given) if given is not None else None
-        who = (login[0] if login else "", address)
+        token = parse_bearer(given) if given is not None else None
+        who = (login[0] if login else public_part(token or ""), address)
         self._check_rate(who)
         if given is None:
             return None
         await self._wait_for_turn(who)
         user = self.users.find(*login) if login else None
+        if token is not None:
+            user = self.users.find_token(token, self.settings.clock())
         if user is None:
             self.guesses.was_wrong(who, self.settings.now())
             raise HttpError(401, headers=CHALLENGE)
