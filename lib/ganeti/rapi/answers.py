@@ -37,12 +37,9 @@ def list_of(items: Schema) -> Schema:
 
 
 def row_of(*items: Schema) -> Schema:
-    return {
-        "type": "array",
-        "prefixItems": list(items),
-        "minItems": len(items),
-        "maxItems": len(items),
-    }
+    """A list of so many items. Which is of which type is left out: tools differ in that."""
+    types = {} if {} in items else {"items": {"anyOf": list(items)}}
+    return {"type": "array", "minItems": len(items), "maxItems": len(items), **types}
 
 
 def object_of(properties: Mapping[str, Schema], *, whole: bool = True) -> Schema:

@@ -19,6 +19,7 @@ from ganeti.rapi.answers import ANSWERS, ANY, JOB_ID, ROLES
 from ganeti.rapi.call import Call
 from ganeti.rapi.lists import LOCK, reading
 from ganeti.rapi.reply import Reply
+from ganeti.rapi.resources_job import QUERIED
 from ganeti.rapi.submit import FREE
 from ganeti.rapi.table import Access, Argument, Body, Method, Resource, resource
 from ganeti.serializer import Json, dump_bytes
@@ -93,11 +94,11 @@ def _path(one: Resource) -> dict[str, Json]:
 
 def _placeholder(name: str) -> Json:
     """Source: facts/rapi.json, placeholders."""
-    schema = (
-        {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
-        if name in NUMBERS
-        else {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$"}
-    )
+    schema: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$"}
+    if name in NUMBERS:
+        schema = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+    elif name == "resource":
+        schema = {"enum": sorted(QUERIED)}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
@@ -108,7 +109,7 @@ def _operation(one: Resource, name: str, method: Method) -> dict[str, Json]:
         "operationId": f"{name.lower()}_{_identifier(one.path)}",
         "summary": method.help,
         "tags": [_group(one.path)],
-        "parameters": [_argument(argument) for argument in method.arguments],
+        "parameters": [_argument(argument, method) for argument in method.arguments],
         "responses": _responses(key, one, method),
         "security": [*logins, {}] if method.access == Access.NONE else logins,
         "x-access": method.access.value,
@@ -140,7 +141,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
-def _argument(one: Argument) -> Json:
+def _argument(one: Argument, method: Method) -> Json:
     made: dict[str, Json] = {"name": one.name, "in": "query", "description": one.help}
     if one.required:
         made["required"] = True
@@ -160,10 +161,19 @@ def _argument(one: Argument) -> Json:
             schema = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
             made |= {"style": "form", "explode": False}
         case _:
-            schema = {"type": "string"}
+            typed = method.typed.get(one.name)
+            schema = _without_null(typed.check.schema) if typed else {"type": "string"}
             if one.default is not None:
                 schema["default"] = one.default
+            elif typed and typed.required:
+                made["required"] = True
     return {**made, "schema": schema}
+
+
+def _without_null(schema: Schema) -> dict[str, Json]:
+    """Without what a query can't say."""
+    kinds = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    return dict(kinds[0] if len(kinds) == 1 else schema)
 
 
 # Bodies.

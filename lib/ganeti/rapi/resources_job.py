@@ -5,7 +5,7 @@ from __future__ import annotations
 from ganeti.opcodes.base import param
 from ganeti.opcodes.checks import ANY, INT, STRING, optional, sequence
 from ganeti.rapi.call import Call
-from ganeti.rapi.lists import listing, reading, single
+from ganeti.rapi.lists import listing, one_row, reading, single
 from ganeti.rapi.reply import bad_request, not_found
 from ganeti.rapi.submit import checked_body
 from ganeti.rapi.table import Access, Argument, Body, Method, own_params, resource
@@ -81,6 +81,7 @@ async def _replace_filter(call: Call, uuid: str | None) -> Json:
 
 
 async def remove_filter(call: Call) -> Json:
+    await one_row(call, QueryResource.FILTER, call.path["uuid"], ["uuid"], "job filter")
     return await call.ask("DeleteFilter", call.path["uuid"])
 
 

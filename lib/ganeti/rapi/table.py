@@ -111,6 +111,7 @@ class Method:
     takes_body: bool = False  # else a body is not looked at
     answer: str = ""  # what comes back, in a few words
     opcodes: Sequence[type[Opcode]] = ()
+    typed: Mapping[str, Param] = field(default_factory=dict)  # parameters that arguments become
     since: str = "2.0"
 
     @property
@@ -175,7 +176,7 @@ def submit(
     from ganeti.rapi.submit import submit_opcode
 
     fixed = fixed or {}
-    asked = [source.argument for source in fixed.values() if source.argument is not None]
+    asked = {name: one.argument for name, one in fixed.items() if one.argument is not None}
 
     async def serve(call: Call) -> Json:
         return await submit_opcode(call, kind, fixed, method.body, prepare)
@@ -186,7 +187,7 @@ def submit(
         help=help or first_line(kind.__doc__ or ""),
         permission=permission,
         access=access,
-        arguments=(*asked, *arguments, REASON),
+        arguments=(*asked.values(), *arguments, REASON),
         body=Body(
             params=own,
             renamed={one.rapi: name for name, one in own.items() if one.rapi},
@@ -199,6 +200,7 @@ def submit(
         takes_body=body,
         answer="number of the job",
         opcodes=(kind,),
+        typed={one.name: kind.PARAMS[name] for name, one in asked.items()},
         since=since,
     )
     return method
