@@ -77,6 +77,8 @@ FIGURES = (
     Figure("live_migration_by_hand_s", "the same two QEMU, driven by hand"),
     Figure("list_300_nodes_first_s", "live list of 300 nodes, 10 just died", 12),
     Figure("list_300_nodes_s", "the same, once they are known to be dead", 1.5, per=CALL),
+    Figure("rapi_events_2000_mib", "ganeti-rapi with 2,000 readers of events, TLS", 200),
+    Figure("rapi_events_2000_told_s", "one event, until all of them have it"),
     Figure("fsyncs_per_job", "500 trivial jobs at once: syncs of the master"),
     Figure("bytes_written_per_job", "… bytes written by the master"),
     Figure("rpcs_per_job", "… calls to nodes"),
