@@ -55,6 +55,7 @@ class NodeSettings:
     port: int = NODED_PORT  # 0: any free one, see NodeDaemon.port
     certificate: Path | None = None  # instead of server.pem (-C)
     key: Path | None = None  # instead of the one in the certificate's file (-K)
+    metrics: tuple[str | None, int] | None = None  # address (or that above) and port of /metrics
     workers: int = 20  # calls served at the same time (--max-clients)
     restricted_commands: bool = False  # build option of the classic, off by default
     master_daemons: Sequence[str] = ("ganeti-masterd", "ganeti-rapi")

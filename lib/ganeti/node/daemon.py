@@ -25,6 +25,7 @@ from ganeti.http.server import TEXT, Answer, HttpServer, Request
 from ganeti.http.tls import CandidateRule, authorities, server_context
 from ganeti.node.background import Background
 from ganeti.node.context import NodeContext, NodeSettings
+from ganeti.node.metrics import MetricsServer, node_figures, read_place
 from ganeti.paths import Paths
 from ganeti.rpc import calls  # noqa: F401  declares the calls
 from ganeti.rpc.base import CALLS, SERVED
@@ -33,7 +34,10 @@ from ganeti.utils import daemonize, hosts, log, net
 
 logger = logging.getLogger(__name__)
 
-NOT_SERVING = {"background", "certificates", "context", "daemon", "impexp_daemon", "setup", "task"}
+NOT_SERVING = {
+    *("background", "certificates", "context", "daemon", "impexp_daemon", "metrics", "setup"),
+    "task",
+}
 
 
 def load_served() -> None:
@@ -68,6 +72,7 @@ class NodeDaemon:
         self._with_tls = tls
         self._rule = CandidateRule(settings.paths)
         self._server: HttpServer | None = None
+        self._metrics: MetricsServer | None = None
 
     @property
     def port(self) -> int:
@@ -89,8 +94,17 @@ class NodeDaemon:
         )
         await self._server.start(self.settings.bind, self.settings.port)
         logger.info("node %s: listening on port %s", self.settings.hostname, self.port)
+        if self.settings.metrics is not None:
+            await self._serve_metrics(*self.settings.metrics)
+
+    async def _serve_metrics(self, address: str | None, port: int) -> None:
+        self._metrics = MetricsServer(lambda: node_figures(self.node))
+        await self._metrics.start(address or self.settings.bind, port)
+        logger.info("node %s: metrics on port %s", self.settings.hostname, self._metrics.port)
 
     async def stop(self) -> None:
+        if self._metrics is not None:
+            await self._metrics.stop()
         if self._server is not None:
             await self._server.stop()
         await asyncio.sleep(0)
@@ -157,6 +171,7 @@ def settings_from(options: argparse.Namespace, paths: Paths) -> NodeSettings:
         certificate=Path(options.ssl_cert) if options.ssl_cert else None,
         key=Path(options.ssl_key) if options.ssl_key else None,
         workers=options.max_clients,
+        metrics=options.metrics,
     )
 
 
@@ -179,6 +194,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = daemonize.daemon_parser(PROGRAM, "Ganeti node daemon", network=True)
     parser.add_argument("--no-mlock", action="store_false", dest="mlock", help="may be swapped out")
     parser.add_argument("--max-clients", type=int, default=20, help="calls served at a time")
+    parser.add_argument(
+        "--metrics",
+        type=read_place,
+        metavar="[ADDRESS:]PORT",
+        help="show figures of the node at /metrics here, over plain HTTP (default: nowhere)",
+    )
     return parser
 
 

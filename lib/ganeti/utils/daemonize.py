@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import logging
 import os
+import resource
 import struct
 import sys
 from collections.abc import Callable
@@ -58,6 +59,15 @@ def daemon_parser(program: str, description: str, *, network: bool) -> argparse.
         add("-K", "--ssl-key", help="file with the private key")
         add("-C", "--ssl-cert", help="file with the certificate")
     return parser
+
+
+def allow_open_files(most: int) -> None:
+    """The process may have so many files open, if its hard limit lets it; the usual 1024 are few
+    for thousands of clients."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def is_locked(file: IO[str]) -> bool:
