@@ -58,6 +58,7 @@ def cluster() -> Iterator[ClusterBed]:
     with virtual_cluster(3) as bed:
         bed.init_all()
         bed.add_empty_os(OS)
+        bed.stop(daemons.RAPI)
         users = bed.cluster.paths(1).rapi_users
         users.parent.mkdir(parents=True, exist_ok=True)
         users.write_text("admin Example1 write\nviewer Example2 read\n")
