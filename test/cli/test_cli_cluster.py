@@ -258,7 +258,10 @@ def adding(tmp_path: Path, *words: str) -> tuple[Shell, Run, list[dict[str, Any]
         tmp_path,
         LuxiReplay(
             {
-                "QueryNodes": [["node1.example.com", "192.0.2.1", {"ssh_port": 22}]],
+                "QueryNodes": [
+                    ["node1.example.com", "192.0.2.1", "192.0.2.1", {"ssh_port": 22}, False],
+                    ["node3.example.com", "192.0.2.3", "198.51.100.3", {}, True],
+                ],
                 "QueryGroups": [["default", {"ssh_port": 2222}]],
                 "QueryConfigValues": [True, "rsa", 2048],
             }
@@ -268,6 +271,7 @@ def adding(tmp_path: Path, *words: str) -> tuple[Shell, Run, list[dict[str, Any]
     shell.paths.etc_hosts.parent.mkdir()
     shell.paths.etc_hosts.write_text(
         "192.0.2.1 node1.example.com node1\n192.0.2.9 node9.example.com node9\n"
+        "192.0.2.3 node3.example.com node3\n198.51.100.3 alias.example.com alias\n"
     )
     world = World(
         shell.paths, environ=shell.environ, now=lambda: NOW, connect=lambda _: shell.master
@@ -300,6 +304,8 @@ def test_a_node_that_comes_back_keeps_its_addresses(tmp_path: Path) -> None:
     [
         (["node1"], "--readd"),
         (["--readd", "node9"], "--readd"),
+        (["--readd", "node3"], "Node node3.example.com is the master"),
+        (["alias"], "has the address 198.51.100.3, which is that of node node3.example.com"),
         (["nosuch"], "error type: resolver_error"),
     ],
 )

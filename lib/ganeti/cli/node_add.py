@@ -24,8 +24,8 @@ def add_node(run: Run, join: Callable[..., None] | None = None) -> None:
     from ganeti.opcodes.node import OpNodeAdd
 
     wanted = run.options
-    name = full_name(run, run.names[0])
-    known = _known(run, name)
+    name, address = _look_up(run, run.names[0])
+    known = _known(run, name, address)
     if wanted.readd and known is None:
         raise Refused(f"Node {name} is not in the cluster; leave out --readd to add it")
     if not wanted.readd and known is not None:
@@ -73,25 +73,33 @@ def _join(*args: Any, **how: Any) -> None:
     join_node(*args, **how)
 
 
-def full_name(run: Run, name: str) -> str:
-    """The full name that the resolver gives; OpPrereqError RESOLVER when it gives none."""
+def _look_up(run: Run, name: str) -> tuple[str, str]:
+    """Full name and address; OpPrereqError RESOLVER when there are none."""
     from ganeti.utils import hosts
 
     family = IpFamily(int(run.world.cluster_value("primary_ip_family") or IpFamily.IPV4))
     try:
-        return hosts.look_up(run.world.paths, name, family).name
+        return hosts.look_up(run.world.paths, name, family)
     except ResolverError as error:
         raise OpPrereqError(
             f"the name {name} does not resolve: {error.args[2]}", Code.RESOLVER
         ) from error
 
 
-def _known(run: Run, name: str) -> tuple[str, int] | None:
-    """Secondary address and SSH port of the node if it is configured."""
-    rows = run.master.call("QueryNodes", [], ["name", "sip", "ndparams"], False)
-    for known, secondary, ndparams in rows:
+def _known(run: Run, name: str, address: str) -> tuple[str, int] | None:
+    """Secondary address and SSH port of the node if it is configured.
+
+    Refused for what must not be set up anew: the master, and a configured node by another name.
+    Joining replaces the keys of a machine, so this is asked before.
+    """
+    rows = run.master.call("QueryNodes", [], ["name", "pip", "sip", "ndparams", "master"], False)
+    for known, primary, secondary, ndparams, is_master in rows:
+        if known == name and is_master:
+            raise Refused(f"Node {name} is the master, it can't be added again")
         if known == name:
             return secondary, int((ndparams or {}).get("ssh_port", DEFAULT_SSH_PORT))
+        if address in (primary, secondary):
+            raise Refused(f"Node {name} has the address {address}, which is that of node {known}")
     return None
 
 
