@@ -10,13 +10,13 @@ import pytest
 from fact_tables import facts
 from fakes.command_line import Shell, program_of
 from fakes.luxi_replay import LuxiReplay
-from ganeti.cli.console import console_argv
 from ganeti.cli.info import page as text_of
 from ganeti.cli.instance_create import creation
 from ganeti.cli.instance_info import page
 from ganeti.cli.parser import parse
 from ganeti.errors import GenericError
 from ganeti.paths import Paths
+from ganeti.utils.ssh_command import console_argv
 
 VECTORS = facts("cli-examples")["v3"]
 

@@ -8,19 +8,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 
 from ganeti.cli.run import Run
 from ganeti.constants import EXIT_SUCCESS
 from ganeti.errors import Code, OpExecError, OpPrereqError
-from ganeti.paths import Paths
 from ganeti.serializer import Json
-from ganeti.utils.ssh_command import (
-    DEFAULT_SSH_PORT,
-    ssh_argv,
-    virtual_argv,
-    virtual_neighbour,
-)
+from ganeti.utils.ssh_command import console_argv
 
 FIRST_DISPLAY_PORT = 5900
 
@@ -60,30 +53,6 @@ def describe(console: Mapping[str, Json]) -> str:
         f"Instance {name} has VNC listening on {host}:{port} (display {display}),"
         f" URL <vnc://{host}:{port}/>"
     )
-
-
-def console_argv(console: Mapping[str, Json], cluster_name: str, own: Paths) -> list[str]:
-    """The command that opens a text console on its node."""
-    command = console["command"]
-    host = str(console["host"])
-    if virtual := virtual_neighbour(own, host):
-        return virtual_argv(virtual, host, shell_words(in_checkout(command)))
-    port = int(console.get("port") or DEFAULT_SSH_PORT)
-    target = f"{console.get('user') or 'root'}@{host}"
-    argv = ssh_argv("ssh", port, cluster_name, str(own.known_hosts))
-    return [*argv, "-t", target, shell_words(command)]
-
-
-def shell_words(command: Json) -> str:
-    return shlex.join(command) if isinstance(command, list) else str(command)
-
-
-def in_checkout(command: Json) -> Json:
-    """Virtual nodes may run from a checkout, which has the helper programs in `tools`."""
-    if not isinstance(command, list) or os.path.exists(command[0]):
-        return command
-    program = Path(__file__).resolve().parents[3] / "tools" / Path(command[0]).name
-    return [str(program), *command[1:]] if program.exists() else command
 
 
 def run_in_terminal(argv: list[str]) -> int:
