@@ -92,6 +92,7 @@ class AllocNode:
     secondaries: int = 0
     peers: Mapping[str, int] = field(default_factory=lambda: EMPTY)
     exclusion_tags: tuple[str, ...] = ()
+    shared: tuple[int, ...] = ()  # memory of each running primary that could run on any node
 
     @property
     def failover_reserve(self) -> int:
@@ -109,6 +110,10 @@ class AllocNode:
         tags = list(self.exclusion_tags)
         for tag in exclusions:
             tags.append(tag) if sign > 0 else tags.remove(tag)
+        shared = list(self.shared)
+        if instance.up and instance.disk_template in EXTERNALLY_MIRRORED:
+            size = instance.memory
+            shared.append(size) if sign > 0 else shared.remove(size)
         return replace(
             self,
             free_memory=self.free_memory - (0 if known else sign * _memory(instance)),
@@ -117,6 +122,7 @@ class AllocNode:
             spindles=self.spindles + sign * instance.spindle_use,
             primaries=self.primaries + sign,
             exclusion_tags=tuple(tags),
+            shared=tuple(shared),
         )
 
     def with_secondary(self, instance: AllocInstance, sign: int, known: bool) -> AllocNode:

@@ -2,7 +2,9 @@
 
 A node must be usable (online, not drained, vm_capable), have the memory and space, stay within the
 group's policy, and every touched node must still have room for what would fail over to it when any
-single other node fails (N+1). Among what is left the most even spread wins (score.py), then the
+single other node fails (N+1). A new instance also needs that the group's other nodes together could
+run what shares its disks with them (spare.py); one that only leaves its node does not, as its node
+may be the one that has failed. Among what is left the most even spread wins (score.py), then the
 first names.
 """
 
@@ -23,8 +25,11 @@ from ganeti.alloc.cluster import (
     WhatIf,
 )
 from ganeti.alloc.score import Spread
+from ganeti.alloc.spare import Spare
 from ganeti.model.ipolicy import violations
 from ganeti.types import AllocPolicy, DiskTemplate
+
+SCORE_DIGITS: Final = 9  # what follows is noise of the arithmetic
 
 FIRST_ROUND: Final = 48
 """Nodes tried as primary and as secondary at first; the others only if none of them fit."""
@@ -40,6 +45,10 @@ class Refusal(StrEnum):
     SPINDLES = "too many spindles"
     FAILOVER = "a node could fail without room for its instances"
     TAGS = "exclusion tags"
+
+
+SOFT: Final = frozenset({Refusal.CPU, Refusal.SPINDLES, Refusal.FAILOVER, Refusal.TAGS})
+"""Unwise and not impossible: allowed where the cluster is lenient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +77,28 @@ def refusal(
     if not all(name in cluster.nodes and cluster.nodes[name].usable for name in instance.nodes):
         return Refusal.UNUSABLE, {}
     changed = cluster.changed_nodes(instance)
-    for name, node in changed.items():
-        problem = _overloaded(group, instance, cluster.nodes[name], node)
+    for node in changed.values():
+        problem = _overloaded(cluster, group, instance, node)
         if problem is not None:
             return problem, changed
     return None, changed
 
 
 def _overloaded(
-    group: AllocGroup, instance: AllocInstance, before: AllocNode, after: AllocNode
+    cluster: WhatIf, group: AllocGroup, instance: AllocInstance, after: AllocNode
 ) -> Refusal | None:
+    before = cluster.nodes[after.name]
     if after.free_memory < 0:
         return Refusal.MEMORY
     if instance.disk_template in LOCAL_STORAGE and after.free_disk < 0 and instance.disk:
         unknown = instance.disk_template == DiskTemplate.FILE and before.total_disk == 0
         if not unknown:  # the space of file storage is not always reported
             return Refusal.DISK
+    return None if cluster.lenient else _unwise(group, before, after)
+
+
+def _unwise(group: AllocGroup, before: AllocNode, after: AllocNode) -> Refusal | None:
+    """One of `SOFT`."""
     ratio = float(group.ipolicy["vcpu-ratio"])
     if after.vcpus > before.vcpus and after.vcpus > ratio * after.total_cpus > 0:
         return Refusal.CPU
@@ -105,17 +120,22 @@ def _best(
     candidates: Iterable[AllocInstance],
     refused: Counter[str],
     spread: Spread,
+    spare: Spare | None = None,
 ) -> Placement | None:
-    best: Placement | None = None
-    for instance in candidates:
+    fitting = []
+    for number, instance in enumerate(candidates):
         problem, changed = refusal(cluster, group, instance)
         if problem is not None:
             refused[problem.value] += 1
             continue
         score = spread.score([(cluster.nodes[name], node) for name, node in changed.items()])
-        if best is None or score < best.score - 1e-9:  # equal ones: the first name stays
-            best = Placement(instance.nodes, group.uuid, score, refused)
-    return best
+        fitting.append((round(score, SCORE_DIGITS), number, instance, changed))
+    fitting.sort(key=lambda one: one[:2])  # equal ones: the first name stays
+    for score, _, instance, changed in fitting:
+        if spare is None or spare.holds(changed):
+            return Placement(instance.nodes, group.uuid, score, refused)
+        refused[Refusal.FAILOVER.value] += 1
+    return None
 
 
 def _place_in_group(
@@ -133,10 +153,16 @@ def _place_in_group(
     names = [node.name for node in members if within is None or node.name in within]
     if len(names) < instance.required_nodes:
         return Placement(refused=Counter(["too few usable nodes"]))
+    spare = None
+    if not cluster.lenient:
+        spare = Spare(members, instance.memory)
+        if not spare.holds({}):  # then it does not hold with one more either
+            return Placement(refused=Counter([Refusal.FAILOVER.value]))
     if instance.required_nodes == 1:
-        found = _best(cluster, group, (_on(instance, name) for name in names), refused, spread)
+        alone = (_on(instance, name) for name in names)
+        found = _best(cluster, group, alone, refused, spread, spare)
     else:
-        found = _best_pair(cluster, group, instance, names, refused, spread)
+        found = _best_pair(cluster, group, instance, names, refused, spread, spare)
     return found or Placement(refused=refused)
 
 
@@ -151,6 +177,7 @@ def _best_pair(
     names: Sequence[str],
     refused: Counter[str],
     spread: Spread,
+    spare: Spare | None,
 ) -> Placement | None:
     """The best primary and secondary: first among the emptiest nodes, then among all."""
 
@@ -165,10 +192,10 @@ def _best_pair(
     if len(names) > FIRST_ROUND:
         chosen = set(sorted(names, key=rank)[:FIRST_ROUND])
         first = [name for name in names if name in chosen]
-        found = _best(cluster, group, pairs(first), Counter(), spread)
+        found = _best(cluster, group, pairs(first), Counter(), spread, spare)
         if found is not None:
             return found
-    return _best(cluster, group, pairs(names), refused, spread)
+    return _best(cluster, group, pairs(names), refused, spread, spare)
 
 
 def _in_best_group(
@@ -252,7 +279,7 @@ def _best_secondary(
     for instance in candidates:
         changed = cluster.changed_nodes(instance)
         name = instance.nodes[1]
-        problem = _overloaded(group, instance, cluster.nodes[name], changed[name])
+        problem = _overloaded(cluster, group, instance, changed[name])
         if problem is not None:
             refused[problem.value] += 1
             continue
