@@ -134,9 +134,14 @@ class VirtualCluster:
         directory = directory.absolute()
         if not 1 <= nodes <= MOST_NODES:
             raise VirtualClusterError(f"{nodes} nodes: from 1 to {MOST_NODES} are possible")
-        if directory.is_dir() and any(directory.iterdir()):
-            raise VirtualClusterError(f"{directory} is not empty and holds no virtual cluster")
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            if directory.is_dir() and any(directory.iterdir()):
+                raise VirtualClusterError(f"{directory} is not empty and holds no virtual cluster")
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise VirtualClusterError(
+                f"directory {directory} can't be made: {error.strerror}; choose another --dir"
+            ) from error
         _check_own(directory)
         network, guard = take_network(str(directory).encode(), nodes)
         names = [f"node{number}.{DOMAIN}" for number in range(1, nodes + 1)]

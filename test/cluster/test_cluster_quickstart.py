@@ -103,6 +103,15 @@ def test_a_directory_with_other_things_is_refused(directory: Path) -> None:
     assert [path.name for path in directory.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_directory_that_cannot_be_made_is_told(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = quickstart(tmp_path / place, "--hypervisor", "fake")
+    assert done.returncode == 1
+    assert f"{tmp_path / place} can't be made: " in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_two_clusters_take_two_networks() -> None:
     one, guard_one = take_network(b"the same seed", 3)
     two, guard_two = take_network(b"the same seed", 3)
