@@ -48,6 +48,7 @@ def modify(**given: Any) -> OpClusterSetParams:
         ({"enabled_user_shutdown": True}, "enabled_user_shutdown", True),
         ({"default_iallocator_params": {"a": "b"}}, "default_iallocator_params", {"a": "b"}),
         ({"default_iallocator": ""}, "default_iallocator", ""),
+        ({"default_iallocator": "hail"}, "default_iallocator", "hail"),
         ({"mac_prefix": "AA:bb:01"}, "mac_prefix", "aa:bb:01"),
         ({"uid_pool": [(5, 9), (1, 2)]}, "uid_pool", ((1, 2), (5, 9))),
         ({"uid_pool": [(1, 2)], "add_uids": [(4, 4)]}, "uid_pool", ((1, 2), (4, 4))),

@@ -14,7 +14,7 @@ from typing import Final
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError
 from ganeti.logic.network_pool import read_mac_prefix
-from ganeti.logic.placement import is_installed
+from ganeti.logic.placement import BUILT_IN, is_installed
 from ganeti.model.cluster import Cluster
 from ganeti.model.params import is_normal_path
 from ganeti.opcodes.cluster import OpClusterSetParams
@@ -75,8 +75,12 @@ def changed_settings(
 
 
 def _check_allocator(paths: Paths, name: str) -> None:
-    if name and not is_installed(paths, name):
-        raise OpPrereqError(f"allocator {name!r} is not installed", Code.INVAL)
+    if name and name != BUILT_IN and not is_installed(paths, name):
+        raise OpPrereqError(
+            f"allocator {name!r} is not installed on the master",
+            Code.INVAL,
+            hint=f"{BUILT_IN} is built in",
+        )
 
 
 def _image(what: str, given: str | None, now: str) -> str:
