@@ -62,12 +62,12 @@ async def _follow(bed: Bed, found: Found) -> None:
         began = loop.time()
         await asyncio.gather(*(one.readuntil(b'"success"') for one, _ in readers))
         found.figures[ALL_TOLD] = loop.time() - began
-        found.figures[MEMORY] = _rss_mib(bed.pid(daemons.RAPI))
+        found.figures[MEMORY] = rss_mib(bed.pid(daemons.RAPI))
         for _, writer in readers:
             writer.transport.abort()
 
 
-def _rss_mib(pid: int) -> float:
+def rss_mib(pid: int) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
