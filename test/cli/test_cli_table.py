@@ -64,6 +64,16 @@ def test_csv_has_a_title_row_and_lists_in_one_cell() -> None:
     assert formats.render(DATA, "csv") == 'name,tags,ram\ni1,"a,b",\ni2,,5\n'
 
 
+def test_csv_of_a_list_is_a_table_whatever_its_cells_are() -> None:
+    assert formats.table(["name", "ram"], [], "csv") == "name,ram\n"
+    assert formats.table(["name"], [["i1"]], "csv", headers=False) == "i1\n"
+    rows = [["default", {"ovs": False}]]
+    assert formats.table(["name", "nd"], rows, "csv").splitlines() == [
+        "name,nd", 'default,"{""ovs"":false}"'
+    ]  # fmt: skip
+    assert formats.table(["name"], [], "json") == "[]\n"
+
+
 def test_csv_of_a_page_has_paths() -> None:
     page = {"Cluster": "c", "ndparams": {"ovs": False}, "pairs": [{"min": 1}]}
     assert formats.render(page, "csv").splitlines() == [

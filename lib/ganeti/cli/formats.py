@@ -20,25 +20,36 @@ def render(value: Any, form: str) -> str:
     return "".join(line + "\n" for line in _yaml(value, ""))
 
 
+def table(
+    titles: Sequence[str], rows: Sequence[Sequence[Any]], form: str, *, headers: bool = True
+) -> str:
+    """Rows under titles; in csv always a table (objects in cells as JSON), the titles if wanted."""
+    if form != "csv":
+        return render(records(titles, rows), form)
+    lines = [[_csv_cell(item) for item in row] for row in rows]
+    return _csv_lines([list(titles), *lines] if headers else lines)
+
+
 def records(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(titles, row)) for row in rows]
 
 
 def _csv(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+        titles = list(value[0])
+        if all(list(row) == titles and not _nested(row) for row in value):
+            return table(titles, [list(row.values()) for row in value], "csv")
+    if value == []:
+        return ""
+    return table(["path", "value"], list(_flat(value, "")), "csv")
+
+
+def _csv_lines(lines: Sequence[Sequence[str]]) -> str:
     import csv
     import io
 
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        titles = list(value[0])
-        if all(list(row) == titles and not _nested(row) for row in value):
-            writer.writerow(titles)
-            writer.writerows([[_csv_cell(row[title]) for title in titles] for row in value])
-            return text.getvalue()
-    if value != []:
-        writer.writerow(["path", "value"])
-        writer.writerows([path, _csv_cell(item)] for path, item in _flat(value, ""))
+    csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
 
 

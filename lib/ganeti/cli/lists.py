@@ -79,7 +79,7 @@ class Listing:
         if options.format != "table":
             names = [field["name"] for field in definitions]
             values = [[value for _, value in row] for row in rows]
-            run.world.stdout.write(formats.render(formats.records(names, values), options.format))
+            print_data(run, names, values)
         else:
             separator = options.separator
             units = units or ("m" if separator else "h")
@@ -100,8 +100,7 @@ class Listing:
             for field in definitions
         ]
         if run.options.format != "table":
-            made = formats.records([title.lower() for title in titles], rows)
-            run.world.stdout.write(formats.render(made, run.options.format))
+            print_data(run, [title.lower() for title in titles], rows)
         else:
             print_table(run, [table.Column(title) for title in titles], rows)
         return warn_of_unknown(run, definitions)
@@ -119,6 +118,12 @@ def print_table(
         old=old,
     ):
         run.out(line)
+
+
+def print_data(run: Run, titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print in the form that --format asks for, which is not table."""
+    form, headers = run.options.format, not run.options.no_headers
+    run.world.stdout.write(formats.table(titles, rows, form, headers=headers))
 
 
 def print_page(run: Run, value: Any) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganeti.cli import formats, text
-from ganeti.cli.lists import print_table
+from ganeti.cli import text
+from ganeti.cli.lists import print_data, print_table
 from ganeti.cli.run import Run
 from ganeti.cli.table import Column
 from ganeti.cli.values import read_fields
@@ -51,7 +51,7 @@ def list_volumes(run: Run) -> None:
 def _print(run: Run, fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     options = run.options
     if options.format != "table":
-        run.world.stdout.write(formats.render(formats.records(fields, rows), options.format))
+        print_data(run, fields, rows)
         return
     units = options.units or ("m" if options.separator else "h")
     columns = [Column(TITLES.get(name, name), right=name in SIZES) for name in fields]
