@@ -26,7 +26,7 @@ def test_all_checks_are_those_of_the_facts() -> None:
 
 
 def test_checks_that_are_not_there_yet_become_fewer() -> None:
-    later = {"pvlist", "exclusive-pvs", "drbd-version", "drbd-list", "ssh-setup", "ssh-clutter"}
+    later = {"pvlist", "exclusive-pvs", "drbd-version", "drbd-list"}
     missing = set(facts("node-rpc")["node_verify_items"]) - set(verify.CHECKS)
     assert missing - {"nonvmnodes"} <= later
 
@@ -145,3 +145,37 @@ def test_ssh_goes_to_the_port_of_the_node(tmp_path: Path, text: str, port: int) 
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text)
     assert f"-oPort={port}" in verify.host_check_argv(node, "node2", "cluster.example.com")
+
+
+def key(owner: str, data: str) -> str:
+    return f"ssh-rsa {data} root@{owner}"
+
+
+def test_keys_are_compared_with_what_the_cluster_says(tmp_path: Path) -> None:
+    node = a_node(tmp_path)
+    me, other = node.hostname, "node2.example.com"
+    owners = [["u1", me, True, True, True], ["u2", other, False, True, True]]
+    own, its = key(me, "AAAA1"), key(other, "AAAA2")
+    home = node.paths.below("/root/.ssh")
+    home.mkdir(parents=True)
+    (home / "id_rsa.pub").write_text(f"{own}\n")
+    (home / "authorized_keys").write_text(f"{own}\n")
+    node.paths.ssh_public_keys.parent.mkdir(parents=True, exist_ok=True)
+    node.paths.ssh_public_keys.write_text(f"u1 {own}\nu2 {its}\n")
+    assert ask(node, "ssh-setup", [owners, "rsa"]) == []
+    assert ask(node, "ssh-clutter") == []
+
+    node.paths.ssh_public_keys.write_text(f"u1 {its}\nu3 {its}\n")
+    (home / "authorized_keys").write_text(f"{own}\n{key(me, 'AAAA3')}\n")
+    found = ask(node, "ssh-setup", [owners, "rsa"])
+    assert isinstance(found, list)
+    for fact in (
+        f"key of master candidate {me} may not log in",
+        f"has none of node {other}",
+        "u3, which is no node",
+        "root's own SSH key is not the one",
+    ):
+        assert any(fact in one for one in found), fact
+    assert ask(node, "ssh-clutter") == [
+        f"authorized_keys has 2 keys of root@{me}; those that are not in use should go"
+    ]

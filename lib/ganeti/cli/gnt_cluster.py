@@ -202,12 +202,14 @@ def verify(run: Run) -> int:
     from ganeti.opcodes.cluster import OpClusterVerify
 
     wanted = run.options
+    skipped = ["nplusone_mem"] if wanted.skip_nplusone_mem else []
+    skipped += ["hvparam_assessment"] if wanted.skip_hvparam_assessment else []
     result = run.submit(
         OpClusterVerify(
             verbose=wanted.verbose,
             error_codes=wanted.error_codes,
             debug_simulate_errors=wanted.simulate_errors,
-            skip_checks=["nplusone_mem"] if wanted.skip_nplusone_mem else [],
+            skip_checks=skipped,
             ignore_errors=wanted.ignore_errors,
             group_name=wanted.nodegroup,
             verify_clutter=wanted.verify_clutter,

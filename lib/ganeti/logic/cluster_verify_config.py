@@ -10,7 +10,7 @@ from ganeti.errors import GenericError, X509CertError
 from ganeti.locking.names import SHARED
 from ganeti.logic.base import DEGRADED, Held, LockRequest, QueryUnit
 from ganeti.logic.registry import implements
-from ganeti.logic.verify_report import Finding, Reporter
+from ganeti.logic.verify_report import OF_CONFIG, Finding, Reporter
 from ganeti.model.inherit import cluster_hvparams, fill_hvparams
 from ganeti.model.params_hv import check_hvparams
 from ganeti.opcodes.cluster import OpClusterVerifyConfig
@@ -48,6 +48,8 @@ class ClusterVerifyConfig(QueryUnit[OpClusterVerifyConfig]):
         report.step("Verifying all nodes belong to an existing group")
         for finding in dangling(config):
             report.tell(finding)
+        if self.op.debug_simulate_errors:
+            report.simulate(sorted(OF_CONFIG))
         return report.is_clean
 
 

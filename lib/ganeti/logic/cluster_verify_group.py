@@ -1,7 +1,7 @@
 """OP_CLUSTER_VERIFY_GROUP: the nodes and instances of one node group.
 
 One fan-out asks the nodes everything, a second one the disks of active instances; the rest is pure
-(verify_node.py, verify_instance.py).
+(verify_questions.py, verify_node.py, verify_instance.py).
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ from dataclasses import dataclass
 from ganeti.config.snapshot import Snapshot
 from ganeti.locking.names import SHARED
 from ganeti.logic import ask
-from ganeti.logic.ancillary import ancillary_files
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit
 from ganeti.logic.registry import implements
 from ganeti.logic.verify_instance import Seen, instance_findings, notices
-from ganeti.logic.verify_node import Answers, file_findings, node_findings, os_findings
-from ganeti.logic.verify_report import Finding, Reporter
+from ganeti.logic.verify_node import (
+    Answers,
+    exclusion_findings,
+    file_findings,
+    node_findings,
+    os_findings,
+)
+from ganeti.logic.verify_questions import enabled, questions, wanted_files
+from ganeti.logic.verify_report import CODES, OF_CONFIG, Finding, Reporter
 from ganeti.model.fill import node_disk
 from ganeti.model.group import NodeGroup
-from ganeti.model.inherit import cluster_hvparams, fill_beparams, fill_ndparams, fill_nic
+from ganeti.model.inherit import cluster_hvparams, fill_beparams
 from ganeti.model.instance import Instance
 from ganeti.model.node import Node
 from ganeti.model.report import HOOK_FAILED, HookResult, MirrorOutcome
@@ -29,7 +35,6 @@ from ganeti.query.node import role_of
 from ganeti.rpc import calls
 from ganeti.rpc.base import Outcome
 from ganeti.serializer import Json
-from ganeti.types import DiskTemplate, NicMode
 from ganeti.utils.text import nice_sort_key
 
 ROLES = {"M": "master", "C": "master candidate", "D": "drained", "O": "offline", "R": "regular"}
@@ -107,7 +112,7 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
         report.step("Verifying orphan volumes")
         self._memory(config, plan, answers, report)
         if self.op.debug_simulate_errors:
-            report.simulate(code for code, item in CODES.items() if code not in OF_CONFIG)
+            report.simulate(code for code in CODES if code not in OF_CONFIG)
         self._notes(config, plan, report)
         return report.is_clean
 

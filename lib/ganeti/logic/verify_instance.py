@@ -57,6 +57,10 @@ def _nodes(config: Snapshot, instance: Instance) -> Iterator[Finding]:
     if primary.offline and instance.admin_state is AdminState.UP:
         text = f"instance is marked as running and lives on offline node {primary.name}"
         yield Finding("EINSTANCEBADNODE", instance.name, text)
+    for uuid in config.secondaries_of(instance):
+        if uuid not in config.nodes:
+            text = f"instance has secondary node {uuid}, which does not exist"
+            yield Finding("EINSTANCEBADNODE", instance.name, text)
     for node in config.nodes_of(instance)[1:]:
         if node.offline:
             text = f"instance has offline secondary node {node.name}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from ganeti.alloc.cluster import EXCLUSION_TAG_PREFIX
 from ganeti.config.snapshot import Snapshot
 from ganeti.logic.verify_report import Finding
 from ganeti.model.node import Node
@@ -29,6 +30,8 @@ def node_findings(
     yield from _clock(node, answers, began, ended)
     yield from _setup(node, answers)
     yield from _network(node, answers)
+    if not isinstance(answers.get("filelist"), dict):
+        yield Finding("ENODEFILECHECK", node.name, "does not tell the checksums of its files")
     yield from _certificate(config, node, answers)
     if node.vm_capable:
         yield from _hypervisors(node, answers)
@@ -79,6 +82,9 @@ def _network(node: Node, answers: Answers) -> Iterator[Finding]:
         yield Finding("ENODENET", node.name, f"can't reach node {name}: {problem}")
     for bridge in answers.get("bridges") or ():
         yield Finding("ENODENET", node.name, f"bridge {bridge} is missing")
+    for key in ("ssh-setup", "ssh-clutter"):
+        for complaint in answers.get(key) or ():
+            yield Finding("ENODESSH", node.name, str(complaint))
     if answers.get("master-ip") is False:
         yield Finding("ENODENET", node.name, "can't reach the master address")
 
@@ -115,9 +121,12 @@ def _hypervisors(node: Node, answers: Answers) -> Iterator[Finding]:
     for source, hypervisor, problem in answers.get("hvparms") or ():
         text = f"hypervisor {hypervisor} parameters of {source}: {problem}"
         yield Finding("ENODEHV", node.name, text)
-    if not isinstance(answers.get("instancelist", []), list):
-        text = f"can't list its instances: {answers['instancelist']}"
+    running = answers.get("instancelist")
+    if not isinstance(running, list):
+        text = f"can't list its instances: {running or 'no answer'}"
         yield Finding("ENODEHV", node.name, text)
+    if not isinstance(answers.get("hvinfo"), dict):
+        yield Finding("ENODEHV", node.name, "does not tell its memory and processors")
 
 
 def _storage(node: Node, answers: Answers) -> Iterator[Finding]:
@@ -136,8 +145,32 @@ def _storage(node: Node, answers: Answers) -> Iterator[Finding]:
 def _orphans(config: Snapshot, node: Node, answers: Answers) -> Iterator[Finding]:
     running = answers.get("instancelist")
     for name in running if isinstance(running, list) else ():
-        if config.find_instance(name) is None:
+        instance = config.find_instance(name)
+        if instance is None:
             yield Finding("ENODEORPHANINSTANCE", node.name, f"unknown instance {name} runs here")
+            continue
+        primary = config.nodes.get(instance.primary_node)
+        if primary is not None and primary.group != node.group:
+            text = f"instance should not run on node {node.name}, of another node group"
+            yield Finding("EINSTANCEWRONGNODE", instance.name, text)
+
+
+def exclusion_findings(config: Snapshot, node: Node) -> Iterator[Finding]:
+    """Instances that the cluster's exclusion tags keep apart, together on the node."""
+    prefixes = tuple(
+        tag.removeprefix(EXCLUSION_TAG_PREFIX) + ":"
+        for tag in config.cluster.tags
+        if tag.startswith(EXCLUSION_TAG_PREFIX)
+    )
+    having: dict[str, list[str]] = defaultdict(list)
+    for instance in config.primary_instances(node.uuid):
+        for tag in instance.tags:
+            if tag.startswith(prefixes):
+                having[tag].append(instance.name)
+    for tag, names in sorted(having.items()):
+        if len(names) > 1:
+            text = f"is primary node of several instances with tag {tag}: {', '.join(names)}"
+            yield Finding("EEXTAGS", node.name, text, is_warning=True)
 
 
 # Comparisons between nodes.

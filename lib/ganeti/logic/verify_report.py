@@ -5,7 +5,7 @@ Sources: facts/master.md §A7, facts/constants.json (verify_error_codes).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,6 +63,17 @@ CODES: dict[str, Item] = {
     "ENODEVERSION": Item.NODE,
 }
 
+OF_CONFIG = frozenset(
+    {
+        "ECLUSTERCERT",
+        "ECLUSTERCFG",
+        "ECLUSTERCLIENTCERT",
+        "ECLUSTERDANGLINGINST",
+        "ECLUSTERDANGLINGNODES",
+    }
+)
+"""What OP_CLUSTER_VERIFY_CONFIG finds; OP_CLUSTER_VERIFY_GROUP finds the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -90,6 +101,11 @@ class Reporter:
 
     def notice(self, text: str) -> None:
         self._say(f"  - NOTICE: {text}")
+
+    def simulate(self, codes: Iterable[str]) -> None:
+        """One made-up error of each code, for whoever reads these lines by program."""
+        for code in codes:
+            self.tell(Finding(code, "", "made up, as --debug-simulate-errors asks for"))
 
     def tell(self, finding: Finding) -> None:
         """An ignored code is only a warning."""

@@ -225,6 +225,28 @@ def ssh_port(node: NodeContext, name: str) -> int:
     return int(text) if text.isdigit() else DEFAULT_SSH_PORT
 
 
+def check_ssh_setup(node: NodeContext, argument: Json, _: Question) -> list[str]:
+    """Whether the keys that this node knows and lets in are those of the cluster."""
+    from ganeti.utils.ssh import root_directory
+    from ganeti.utils.ssh_keys import KeyOwner, read_authorized, read_ring, setup_problems
+
+    owners = [KeyOwner(*row) for row in argument[0]]
+    own = root_directory(node.paths) / f"id_{argument[1]}.pub"
+    return setup_problems(
+        owners,
+        node.hostname,
+        own.read_text() if own.is_file() else "",
+        read_ring(node.paths),
+        read_authorized(node.paths),
+    )
+
+
+def check_ssh_clutter(node: NodeContext, _: Json, __: Question) -> list[str]:
+    from ganeti.utils.ssh_keys import clutter, read_authorized
+
+    return clutter(read_authorized(node.paths))
+
+
 def check_master_ip(node: NodeContext, argument: Json, _: Question) -> bool | None:
     """Whether the master's address answers. None: not asked of this node."""
     master, ip = argument[:2]
@@ -356,6 +378,8 @@ CHECKS: Final[dict[str, Check]] = {
     "file-storage-path": check_storage_path,
     "shared-file-storage-path": check_storage_path,
     "client-cert": check_client_cert,
+    "ssh-setup": check_ssh_setup,
+    "ssh-clutter": check_ssh_clutter,
 }
 
 VM_CHECKS: Final = frozenset(

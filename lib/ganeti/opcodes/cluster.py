@@ -34,7 +34,7 @@ VERIFY_CODES = """
 
 VerifyCodes: TypeAlias = Annotated[Sequence[str], distinct(words("CVErrorCode", VERIFY_CODES))]
 SkippedChecks: TypeAlias = Annotated[
-    Sequence[str], distinct(words("VerifyOptionalChecks", ("nplusone_mem",)))
+    Sequence[str], distinct(words("VerifyOptionalChecks", ("nplusone_mem", "hvparam_assessment")))
 ]
 
 

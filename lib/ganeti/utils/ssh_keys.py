@@ -7,9 +7,10 @@ facts/node-behaviour.md §6 and §13.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ganeti.errors import Code, OpPrereqError
 from ganeti.paths import Paths
@@ -144,3 +145,71 @@ def _key_file(paths: Paths, kind: str, ending: str) -> Path:
     if not kind.isalnum() or "/" in ending:
         raise OpPrereqError(f"{kind!r} with {ending!r} is no kind of SSH key", Code.INVAL)
     return root_directory(paths) / f"id_{kind}{ending}"
+
+
+# Whether all is in place.
+
+
+class KeyOwner(NamedTuple):
+    """A node as `gnt-cluster verify` describes it to the others."""
+
+    uuid: str
+    name: str
+    is_candidate: bool
+    may_be_candidate: bool
+    is_online: bool
+
+
+def read_authorized(paths: Paths) -> str:
+    """Root's authorized_keys of this node; empty when there is none."""
+    place = root_directory(paths) / "authorized_keys"
+    return place.read_text() if place.exists() else ""
+
+
+def setup_problems(
+    owners: Sequence[KeyOwner], own_name: str, own_key: str, ring: Keys, authorized: str
+) -> list[str]:
+    """What is wrong with the keys of the node `own_name`. `own_key`: line of root's public key."""
+    here = next((one for one in owners if one.name == own_name), None)
+    if here is None:
+        return [f"its own name {own_name} is not among the nodes of the cluster"]
+    if not here.may_be_candidate:
+        return []  # it holds no ring to compare with
+    may_log_in = set(authorized.split())
+    problems = []
+    for one in owners:
+        keys = ring.get(one.uuid, ())
+        if not one.may_be_candidate:
+            if keys:
+                problems.append(f"the ring has a key of {one.name}, which is not master_capable")
+        elif not keys:
+            problems.append(
+                f"the ring of public SSH keys has none of node {one.name};"
+                f" gnt-node add --readd {one.name} brings it"
+            )
+        elif len(keys) > 1:
+            problems.append(f"the ring has {len(keys)} public SSH keys of node {one.name}")
+        known = [_data(key) in may_log_in for key in keys]
+        if one.is_candidate and not all(known):
+            problems.append(f"the key of master candidate {one.name} may not log in here")
+        elif not one.is_candidate and one.uuid != here.uuid and any(known):
+            problems.append(f"the key of {one.name}, no master candidate, may log in here")
+    strangers = ring.keys() - {one.uuid for one in owners}
+    problems += [f"the ring has a key of {who}, which is no node" for who in sorted(strangers)]
+    if own_key.split()[1:2] != [_data(key) for key in ring.get(here.uuid, ())][:1]:
+        problems.append("root's own SSH key is not the one that the ring has of this node")
+    return problems
+
+
+def clutter(authorized: str) -> list[str]:
+    """Owners (the comments of keys) that have several keys in authorized_keys."""
+    owners = Counter(
+        words[-1]
+        for line in authorized.splitlines()
+        if len(words := line.split()) > 2 and not line.startswith("#")
+    )
+    return [
+        f"authorized_keys has {count} keys of {owner}; those that are not in use should go"
+        for owner, count in sorted(owners.items())
+        if count > 1
+    ]
