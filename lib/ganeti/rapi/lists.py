@@ -111,12 +111,10 @@ def _filter(call: Call) -> Json:
 
 
 def _limit(call: Call) -> int | None:
-    if "limit" not in call.query:
-        return None
     limit = call.number("limit")
     if limit < 0 or call.number("offset") < 0:
         raise bad_request("limit and offset can't be negative")
-    return limit
+    return limit if "limit" in call.query else None
 
 
 async def _entity_tag(call: Call, what: QueryResource, *rest: Json) -> str:
