@@ -65,6 +65,9 @@ PACKAGES: dict[str, Package] = {
     "nftables": Package("nft", "cutting nodes off", tests_only=True),
     "openvswitch-switch": Package("ovs-vswitchd", "guests in a switch", tests_only=True),
     "ganeti-htools": Package("hinfo", "other programs on the master's socket", tests_only=True),
+    "python3-ganeti-rapi": Package(
+        "/var/lib/dpkg/info/python3-ganeti-rapi.list", "another client", tests_only=True
+    ),
     "make": Package("make", "building the package", tests_only=True),
     "autoconf": Package("autoconf", "building the package", tests_only=True),
     "automake": Package("automake", "building the package", tests_only=True),

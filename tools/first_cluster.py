@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import environment
+from ganeti.constants import RAPI_PORT
 from ganeti.errors import GenericError
 from ganeti.hypervisor.kvm_files import KvmDirectories
 from virtual_cluster import (
@@ -125,6 +126,7 @@ def describe(cluster: VirtualCluster) -> dict[str, Any]:
         "directory": str(cluster.directory),
         "network": f"{cluster.network}.0/24",
         "master": master,
+        "rapi": rapi_address(cluster),
         "nodes": [
             {
                 "name": name,
@@ -435,6 +437,11 @@ class Console:
         return "\n".join(line for line in lines if line.strip())
 
 
+def rapi_address(cluster: VirtualCluster) -> str:
+    """Where the remote API answers."""
+    return f"https://{cluster.address(cluster.master() or 1)}:{RAPI_PORT}"
+
+
 def advice(cluster: VirtualCluster, hypervisor: str) -> str:
     """What to try next."""
     command = cluster.argv(1)[0]
@@ -450,6 +457,7 @@ def advice(cluster: VirtualCluster, hypervisor: str) -> str:
         f"on gnt-instance add {shlex.join(creation(hypervisor))} web2",
         "on gnt-instance reboot web1",
         "on gnt-cluster verify",
+        f"curl -k {rapi_address(cluster)}/2/info      # the remote API",
         f"{tool} --status",
         f"{tool} --stop",
     ]

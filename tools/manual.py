@@ -66,6 +66,7 @@ NUMBERED = ("disks", "nics")
 DAEMONS = {
     "ganeti-noded": "ganeti.node.daemon",
     "ganeti-masterd": "ganeti.master.daemon",
+    "ganeti-rapi": "ganeti.rapi.daemon",
     "ganeti-kvmd": "ganeti.node.kvm_daemon",
 }
 

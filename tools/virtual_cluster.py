@@ -330,7 +330,11 @@ exec "${{SHELL:-/bin/sh}}"
             list(pool.map(self._start_noded, self.names))
         master = self.master()
         if master is not None:
-            daemons.start(self.paths(master), master, daemons.MASTERD)
+            rapi = daemons.begin(self.paths(master), master, daemons.RAPI)
+            try:
+                daemons.start(self.paths(master), master, daemons.MASTERD)
+            finally:
+                rapi.wait()
 
     def _start_noded(self, name: str) -> None:
         if self.paths(name).server_pem.exists():
@@ -339,7 +343,8 @@ exec "${{SHELL:-/bin/sh}}"
     def stop(self) -> None:
         """No daemon, guest or other work of this cluster runs any more."""
         for name in self.names:
-            _stop_daemon(self.paths(name), daemons.MASTERD)
+            for daemon in (daemons.RAPI, daemons.MASTERD):
+                _stop_daemon(self.paths(name), daemon)
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._stop_node, self.names))
         if self._guard is not None:

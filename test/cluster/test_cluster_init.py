@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cluster_bed import INIT, ClusterBed, until
-from ganeti.utils.daemons import MASTERD, NODED
+from ganeti.utils.daemons import MASTERD, NODED, RAPI
 
 REFUSED = {
     "a name that does not resolve": ([*INIT, "nowhere.example.com"], 1),
@@ -114,7 +114,7 @@ def test_sockets_are_short_in_any_directory(long: bool, tmp_path: Path) -> None:
         bed = ClusterBed(made)
         assert bed.init().rc == 0
         assert bed.ok("gnt-node list --no-headers -o name") == "node1.example.com\n"
-        assert set(made.running()["node1.example.com"]) == {MASTERD, NODED}
+        assert set(made.running()["node1.example.com"]) == {MASTERD, NODED, RAPI}
     finally:
         made.remove()
     assert not made.leftovers()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fakes.rapi_bed import USERS, Answer, RapiBed, a_server, on_loop
-from ganeti.errors import Code, JobQueueDrainError, JobQueueFull, OpPrereqError
+from ganeti.errors import Code, GenericError, JobQueueDrainError, JobQueueFull, OpPrereqError
 from ganeti.http.listener import Limits
 from ganeti.http.tls import server_context
 from ganeti.luxi.pool import LuxiPool
@@ -388,6 +388,7 @@ def test_a_master_that_does_not_answer_in_time(tmp_path: Path) -> None:
     [
         (JobQueueFull("the queue holds 5000 jobs"), 503),
         (JobQueueDrainError("the queue is drained"), 503),
+        (GenericError("Queue drained"), 503),
         (OpPrereqError("no tag", Code.INVAL), 400),
         (OpPrereqError("wrong state", Code.STATE), 500),
     ],

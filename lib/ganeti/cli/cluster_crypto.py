@@ -93,7 +93,7 @@ def renew_crypto(run: Run) -> None:
         raise
     run.follower.follow(number)
     if files.contents:
-        for name in crypto.restart_users(paths, run.world.hostname):
+        for name in crypto.tell_users(paths, run.world.hostname):
             run.out(f"{name} was restarted")
     run.out("All requested certificates and keys have been replaced")
 

@@ -194,7 +194,19 @@ def _create(
     for key, value in ssconf_of(Snapshot.of(document)).items():
         disk.replace(paths.ssconf(key), ssconf_bytes(value), mode=SSCONF_MODE)
     daemons.start(paths, hostname, daemons.NODED)
-    daemons.start(paths, hostname, daemons.MASTERD)
+    rapi = daemons.begin(paths, hostname, daemons.RAPI)
+    try:
+        daemons.start(paths, hostname, daemons.MASTERD)
+    finally:
+        _await_rapi(rapi, say)
+
+
+def _await_rapi(rapi: daemons.Starting, say: Say) -> None:
+    """A cluster without its remote API is one all the same."""
+    try:
+        rapi.wait()
+    except OpExecError as error:
+        say(f"Warning: there is no remote API: {error}")
 
 
 def ssconf_bytes(value: str) -> bytes:
@@ -322,7 +334,7 @@ class Undone:
         self._before = set(paths.data.glob("*")) if paths.data.exists() else set()
 
     def undo(self) -> None:
-        for name in (daemons.MASTERD, daemons.NODED):
+        for name in (daemons.RAPI, daemons.MASTERD, daemons.NODED):
             daemons.stop(self._paths, name)
         for path in self._paths.data.glob("*"):
             if path in self._before:

@@ -108,13 +108,11 @@ def stage_cluster_certificate(paths: Paths, now: float) -> bool:
     return True
 
 
-def restart_users(paths: Paths, hostname: str) -> list[str]:
-    """Daemons of this node that read such a file only when they start are started anew."""
-    running = [
-        name
-        for name in (daemons.RAPI, "ganeti-confd")
-        if daemons.running_pid(paths, name) is not None
-    ]
+def tell_users(paths: Paths, hostname: str) -> list[str]:
+    """Daemons of this node that use such a file read it: the remote API when it is told to,
+    without an interruption, others when they start anew. The names of those restarted."""
+    daemons.hang_up(paths, daemons.RAPI)
+    running = [name for name in ("ganeti-confd",) if daemons.running_pid(paths, name) is not None]
     for name in running:
         daemons.stop(paths, name)
         daemons.start(paths, hostname, name)

@@ -112,13 +112,16 @@ def _run_script(node: NodeContext, action: str, master_params: calls.MasterParam
 def node_start_master_daemons(node: NodeContext, no_voting: bool) -> None:
     """All that are installed are asked to start; the error names each that did not."""
     problems = []
+    starting = []
     for name in node.settings.master_daemons:
         if not daemons.program(name).exists():
             continue
         forced = no_voting and name == MASTER_PROGRAM
         arguments = ["--no-voting", "--yes-do-it"] if forced else []
+        starting.append(daemons.begin(node.paths, node.hostname, name, arguments))
+    for one in starting:
         try:
-            daemons.start(node.paths, node.hostname, name, arguments)
+            one.wait()
         except OpExecError as error:
             problems.append(str(error))
     if problems:

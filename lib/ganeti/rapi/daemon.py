@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ganeti.constants import EXIT_NOT_MASTER, EXIT_SUCCESS
+from ganeti.constants import EXIT_NOT_MASTER, EXIT_SUCCESS, RAPI_PORT
 from ganeti.errors import X509CertError
 from ganeti.http.listener import Limits, loop_factory
 from ganeti.http.tls import server_context
@@ -32,7 +32,7 @@ from ganeti.utils.watch import FileWatch
 logger = logging.getLogger(__name__)
 
 PROGRAM = "ganeti-rapi"
-PORT = 5080
+SPARE_FILES = 600  # connections to the master daemon, logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,7 @@ class RapiSettings:
     """How one daemon is set up. Without `certificate` there is no encryption."""
 
     paths: Paths
+    hostname: str
     bind: str
     port: int
     certificate: Path | None
@@ -59,9 +60,13 @@ class RapiDaemon:
 
     def __init__(self, settings: RapiSettings) -> None:
         self.settings = settings
+        self.ended = asyncio.Event()
         self.master = LuxiPool(settings.paths.query_socket)
         self.users = Users(settings.paths.rapi_users)
-        self._watch = FileWatch([settings.paths.rapi_users, *settings.tls_files], self._changed)
+        self._watch = FileWatch(
+            [settings.paths.rapi_users, settings.paths.ssconf("master_node"), *settings.tls_files],
+            self._changed,
+        )
         self._renewal: asyncio.Task[None] | None = None
         self._server = RapiServer(
             RESOURCES,
@@ -95,8 +100,14 @@ class RapiDaemon:
         self._renew()
 
     def _changed(self, path: Path) -> None:
-        if path == self.settings.paths.rapi_users:
+        paths = self.settings.paths
+        if path == paths.rapi_users:
             self.users.load()
+        elif path == paths.ssconf("master_node"):
+            refusal = refusal_of(paths, self.settings.hostname)
+            if refusal:
+                logger.warning("%s; ending", refusal)
+                self.ended.set()
         else:
             self._renew()
 
@@ -164,8 +175,9 @@ def settings_from(options: argparse.Namespace, paths: Paths) -> RapiSettings:
     certificate = Path(options.ssl_cert) if options.ssl_cert else paths.rapi_pem
     return RapiSettings(
         paths=paths,
+        hostname=net.own_name(),
         bind=bind,
-        port=options.port or net.service_port(PROGRAM, PORT),
+        port=options.port or net.service_port(PROGRAM, RAPI_PORT),
         certificate=certificate if options.ssl else None,
         key=Path(options.ssl_key) if options.ssl_key else None,
         chain=Path(options.ssl_chain) if options.ssl_chain else None,
@@ -206,6 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ready.failed(EXIT_NOT_MASTER, f"{PROGRAM}: {refusal}")
             return EXIT_NOT_MASTER
         settings = settings_from(options, paths)
+        daemonize.allow_open_files(settings.limits.connections + SPARE_FILES)
         with daemonize.PidFile(paths.pid_file(PROGRAM)):
             run(settings, ready, lines)
         return EXIT_SUCCESS
@@ -221,10 +234,9 @@ def run(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) -> None:
 
 async def _live(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) -> None:
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
     daemon = RapiDaemon(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.ended.set)
     await daemon.start()
 
     def hang_up() -> None:
@@ -235,6 +247,6 @@ async def _live(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) 
     gc.collect()
     gc.freeze()
     ready.done()
-    await ended.wait()
+    await daemon.ended.wait()
     logger.info("ending")
     await daemon.stop()

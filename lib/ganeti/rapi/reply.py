@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from ganeti import errors
 from ganeti.errors import Code, GenericError
 from ganeti.serializer import Json
 
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from ganeti.rapi.access import User
+
 RETRY_AFTER_S = 5  # what a client should wait when the master daemon or the queue is away
+
+QUEUE_DRAINED = "Queue drained"  # in an error of no class of its own: facts/jobs.md §5
 
 
 class HttpError(Exception):
@@ -51,6 +59,8 @@ def error_for(error: GenericError, *, single: bool = False) -> HttpError:
     match error:
         case errors.JobQueueFull() | errors.JobQueueDrainError():
             return HttpError(503, str(error), headers=again)
+        case GenericError() if str(error) == QUEUE_DRAINED:
+            return HttpError(503, str(error), headers=again)
         case errors.LuxiTimeoutError():
             return HttpError(504, str(error))
         case errors.LuxiPermissionError():
@@ -83,3 +93,11 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     live: bool = False
+
+
+@dataclass(slots=True)
+class Upgrade:
+    """The connection leaves HTTP: `serve` has it until it ends. `user`: who was let in for that."""
+
+    serve: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    user: User

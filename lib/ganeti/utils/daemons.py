@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import ganeti
@@ -68,31 +69,61 @@ def running_pid(paths: Paths, name: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def start(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ()) -> None:
-    """Start the daemon and return when it is ready; nothing is done when it runs already.
+class Starting:
+    """A daemon that was told to start; `wait` returns when it is ready."""
 
-    OpExecError tells the program's last words when it does not start. A daemon that is for the
-    master only and says that this node is not the master counts as started (exit code 11).
-    """
+    def __init__(self, name: str, process: subprocess.Popen[str] | None) -> None:
+        self.name = name
+        self._process = process  # None: the daemon ran already
+
+    def wait(self) -> None:
+        """OpExecError tells the program's last words when it does not start.
+
+        A daemon that is for the master only and says that this node is not the master counts as
+        started (exit code 11).
+        """
+        if self._process is None:
+            return
+        try:
+            said, _ = self._process.communicate(timeout=START_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            self._process.kill()
+            self._process.communicate()
+            raise OpExecError(f"{self.name} is not ready after {START_TIMEOUT_S:.0f} s") from error
+        code = self._process.returncode
+        if code not in (0, EXIT_NOT_MASTER):
+            words = " | ".join(said.strip().splitlines()[-5:]) or "no output"
+            raise OpExecError(f"{self.name} does not start: exit code {code}: {words}")
+
+
+def begin(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ()) -> Starting:
+    """Start the daemon without waiting for it; nothing is done when it runs already."""
     if running_pid(paths, name) is not None:
-        return
-    argv = [sys.executable, str(program(name)), *arguments]
-    try:
-        done = subprocess.run(
-            argv,
-            env=environment(paths, hostname),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=START_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise OpExecError(f"{name} is not ready after {START_TIMEOUT_S:.0f} s") from error
-    if done.returncode not in (0, EXIT_NOT_MASTER):
-        said = " | ".join(done.stdout.strip().splitlines()[-5:]) or "no output"
-        raise OpExecError(f"{name} does not start: exit code {done.returncode}: {said}")
+        return Starting(name, None)
+    process = subprocess.Popen(
+        [sys.executable, str(program(name)), *arguments],
+        env=environment(paths, hostname),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return Starting(name, process)
+
+
+def start(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ()) -> None:
+    """Start the daemon and return when it is ready; see `Starting.wait`."""
+    begin(paths, hostname, name, arguments).wait()
+
+
+def hang_up(paths: Paths, name: str) -> bool:
+    """The daemon, if it runs, is told to read its files again. Returns whether there was one."""
+    pid = running_pid(paths, name)
+    if pid is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGHUP)
+    return True
 
 
 def stop(paths: Paths, name: str, *, patience_s: float = STOP_TIMEOUT_S) -> bool:
