@@ -96,8 +96,8 @@ def test_a_new_instance_goes_only_where_it_may(cluster: Any, request: Any) -> No
     held = held_by(after, primary)
     assert sum(one["vcpus"] for one in held) <= policy()["vcpu-ratio"] * CPUS
     if cluster["cluster_tags"]:
-        tags = [tag for one in held for tag in one["tags"]]
-        assert len(set(tags)) == len(tags)
+        others = held_by(cluster, primary)
+        assert not set(request["tags"]) & {tag for one in others for tag in one["tags"]}
 
 
 @QUICK
@@ -232,20 +232,25 @@ ONE_GROUP = GROUPS[:1]
 do we follow it where a group has one node: there it places nothing at all."""
 
 
+def agree(ours: protocol.Answer, theirs: protocol.Answer) -> None:
+    """Both find a place or neither. hail packs less well when it looks whether a node may fail, and
+    looks at nodes that the placement leaves alone as well."""
+    if ours.success != theirs.success:
+        assert ours.success and "FailN1" in theirs.info, (ours.info, theirs.info)
+
+
 @pytest.mark.skipif(not HAIL.exists(), reason="needs hail (package ganeti-htools)")
 @ASKING_HAIL
 @given(clusters(SHARED, groups=ONE_GROUP, roles=False), new_instances(SHARED))
 def test_hail_finds_a_place_where_we_do(cluster: Any, request: Any) -> None:
-    ours, theirs = asked(cluster, request), hail(cluster, request)
-    assert ours.success == theirs.success, (ours.info, theirs.info)
+    agree(asked(cluster, request), hail(cluster, request))
 
 
 @pytest.mark.skipif(not HAIL.exists(), reason="needs hail (package ganeti-htools)")
 @ASKING_HAIL
 @given(clusters(("drbd",), 5, ONE_GROUP, roles=False), new_instances(("drbd",)))
 def test_hail_finds_two_nodes_where_we_do(cluster: Any, request: Any) -> None:
-    ours, theirs = asked(cluster, request), hail(cluster, request)
-    assert ours.success == theirs.success, (ours.info, theirs.info)
+    agree(asked(cluster, request), hail(cluster, request))
 
 
 @pytest.mark.skipif(not HAIL.exists(), reason="needs hail (package ganeti-htools)")

@@ -78,7 +78,7 @@ def test_instances_that_should_run_count_as_if_they_did(services: FakeServices) 
         one = an_instance(
             number,
             services.node(name).uuid,
-            beparams={"maxmem": 4000, "minmem": 4000},
+            beparams={"maxmem": 2000, "minmem": 2000},
             name=f"db{number}.example.com",
         )
         services.change(lambda draft, one=one: draft.add(one))  # type: ignore[misc]

@@ -103,6 +103,11 @@ class AllocNode:
     def survives_one_failure(self) -> bool:
         return self.free_memory >= self.failover_reserve
 
+    @property
+    def clashes(self) -> int:
+        """How many exclusion tags its primaries have too often."""
+        return len(self.exclusion_tags) - len(set(self.exclusion_tags))
+
     def with_primary(
         self, instance: AllocInstance, sign: int, exclusions: Sequence[str], known: bool
     ) -> AllocNode:

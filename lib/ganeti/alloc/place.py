@@ -106,7 +106,7 @@ def _unwise(group: AllocGroup, before: AllocNode, after: AllocNode) -> Refusal |
         return Refusal.SPINDLES
     if not after.survives_one_failure:
         return Refusal.FAILOVER
-    if len(set(after.exclusion_tags)) < len(after.exclusion_tags):
+    if after.clashes > before.clashes:
         return Refusal.TAGS
     return None
 
