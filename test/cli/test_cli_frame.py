@@ -112,7 +112,18 @@ def test_what_follows_the_first_argument_is_an_argument(tmp_path: Path) -> None:
 def test_a_wrong_yes_or_no_is_a_parameter_error(tmp_path: Path) -> None:
     ended = Shell(tmp_path).run("gnt-node", "add", "--master-capable=1", "n")
     assert ended.status == 1
-    assert ended.err.startswith("Failure: unknown/wrong parameter name '")
+    assert ended.err == (
+        "Failure: unknown/wrong parameter name '--master-capable: '1' is not yes or no'\n"
+    )
+
+
+def test_a_value_that_is_no_json_is_a_prerequisite_error_that_names_the_option(
+    tmp_path: Path,
+) -> None:
+    ended = Shell(tmp_path).run("gnt-filter", "add", "--predicates", "{")
+    assert ended.status == 1
+    assert "error type: wrong_input" in ended.err
+    assert "\n--predicates: the value is not JSON: " in ended.err
 
 
 def test_a_variable_gives_options_that_the_users_own_override(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from ganeti.opcodes.filter import (
     requested_names,
     to_json,
 )
+from ganeti.types import InstanceStatus
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -261,3 +262,9 @@ def test_fields_and_combinations() -> None:
     assert all_of([None, tree]) is tree
     assert all_of([None]) is None
     assert all_of([Truth("a"), Truth("b")]) == And((Truth("a"), Truth("b")))
+
+
+def test_a_state_in_an_error_is_its_text() -> None:
+    row = {"status": Cell(InstanceStatus.RUNNING)}
+    with pytest.raises(ParameterError, match=r"^field 'status': 'running' can't be compared with 1$"):
+        matches(Compare("==", "status", 1), row.__getitem__)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ganeti.cli.options import Option
 from ganeti.cli.values import READERS
-from ganeti.errors import UnitParseError
+from ganeti.errors import Code, OpPrereqError, ParameterError, ParseError, UnitParseError
 
 # Forms whose mistakes are option errors (exit 2); the others raise errors of ours (exit 1).
 _OWN = frozenset({"string", "int", "float", "choice"})
@@ -35,6 +35,10 @@ def _checker(kind: str) -> Callable[[optparse.Option, str, str], Any]:
             return read(text)
         except (UnitParseError, ValueError) as error:
             raise optparse.OptionValueError(f"option {flag}: {error}") from None
+        except ParameterError as error:
+            raise ParameterError(f"{flag}: {error}") from None
+        except ParseError as error:
+            raise OpPrereqError(f"{flag}: {error}", Code.INVAL) from None
 
     return check
 

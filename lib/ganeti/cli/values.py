@@ -134,7 +134,12 @@ def read_bool(text: str) -> bool:
 
 def read_maybe_float(text: str) -> float | str:
     """A number, or the word `default`."""
-    return "default" if text.lower() == "default" else float(text)
+    if text.lower() == "default":
+        return "default"
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither a number nor 'default'") from None
 
 
 def read_filter_action(text: str) -> str | list[Any]:
@@ -172,6 +177,6 @@ READERS: dict[str, Callable[[str], Any]] = {
     "multilistidentkeyval": read_sections,
     "list": split_list,
     "maybefloat": read_maybe_float,
-    "json": lambda text: loads(text, "option value"),
+    "json": lambda text: loads(text, "the value"),
     "filteraction": read_filter_action,
 }

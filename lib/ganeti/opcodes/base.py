@@ -112,7 +112,7 @@ class Declared:
                 raise OpPrereqError(
                     f"{self._title()}: parameter {name!r} is missing",
                     Code.INVAL,
-                    hint=f"give {declared.help}",
+                    hint=f"{declared.name}: {declared.help}",
                 )
             else:
                 fields[name] = declared.fresh_default()
@@ -132,7 +132,7 @@ class Declared:
             raise OpPrereqError(
                 f"{cls._title()}: parameter {declared.name!r}{problem.place}: {fact}",
                 Code.INVAL,
-                hint=f"give {declared.help}",
+                hint=f"{declared.name}: {declared.help}",
             ) from None
 
     @classmethod

@@ -68,8 +68,8 @@ class Hidden(dict[str, Any]):
 
 
 def shown(value: Json) -> str:
-    """A value as it appears in an error text: short."""
-    text = repr(value)
+    """A value as it appears in an error text: short, a member of an enumeration as its text."""
+    text = repr(value.value if isinstance(value, Enum) else value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
