@@ -273,3 +273,6 @@ def test_a_result_of_another_shape_than_declared_is_an_error(tmp_path: Path) -> 
         carry_out(SevenSeconds(OpTestDelay(duration=0.0), services), services)
     dry = OpTestDelay(duration=0.0, dry_run=True)
     assert carry_out(SevenSeconds(dry, services), services) == 7
+    assert services.messages == [
+        " - INFO: dry-run mode requested, not actually executing the operation"
+    ]

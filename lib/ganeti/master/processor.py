@@ -13,7 +13,7 @@ from ganeti.errors import Code, OpPrereqError
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import OpRun
 from ganeti.jobs.undo import Failed, Step
-from ganeti.logic.base import GeneratedJobs, LogicalUnit, Services
+from ganeti.logic.base import INFO, GeneratedJobs, LogicalUnit, Services
 from ganeti.logic.registry import unit_for
 from ganeti.master.hooks import Hooks
 from ganeti.master.undoing import run_late, run_steps
@@ -115,7 +115,7 @@ def carry_out(unit: LogicalUnit[Any, Any], services: Services) -> Json | Generat
     if before is not None and before.pre_nodes:
         hooks.before(config, before)
     if op.dry_run:
-        services.feedback("dry-run mode requested, not actually executing the operation")
+        services.feedback(f"{INFO}dry-run mode requested, not actually executing the operation")
         return encode(unit.dry_run_result(plan))
     result = unit.execute(plan)
     if before is not None:
