@@ -266,5 +266,6 @@ def test_fields_and_combinations() -> None:
 
 def test_a_state_in_an_error_is_its_text() -> None:
     row = {"status": Cell(InstanceStatus.RUNNING)}
-    with pytest.raises(ParameterError, match=r"^field 'status': 'running' can't be compared with 1$"):
+    wanted = "^field 'status': 'running' can't be compared with 1$"
+    with pytest.raises(ParameterError, match=wanted):
         matches(Compare("==", "status", 1), row.__getitem__)
