@@ -17,6 +17,7 @@ from ganeti.serializer import Json, loads
 
 if TYPE_CHECKING:
     from ganeti.rapi.access import User
+    from ganeti.rapi.console import Consoles
     from ganeti.rapi.events import Events
 
 JSON_TYPE = "application/json"
@@ -33,6 +34,7 @@ class Call:
     body: Json
     master: LuxiPool
     events: Events
+    consoles: Consoles
     user: User | None = None
     peer: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)

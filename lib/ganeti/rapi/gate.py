@@ -62,10 +62,17 @@ class Gate:
         self.guesses.was_right(who)
         return user
 
+    def claimed(self, headers: Mapping[str, str]) -> tuple[str, str]:
+        """Who the request says it is, right or not: a user's name, a token's number."""
+        given = headers.get("Authorization") or ""
+        login = parse_basic(given)
+        return (login[0] if login else "", public_part(parse_bearer(given) or ""))
+
     def check(self, user: User | None, method: Method) -> None:
         """HttpError unless this user may do this."""
         if user is None:
-            if method.access != Access.NONE or self.settings.require_authentication:
+            strict = self.settings.require_authentication and not method.by_ticket
+            if strict or method.access != Access.NONE:
                 raise HttpError(401, headers=CHALLENGE)
         elif not may(user, method):
             raise HttpError(403, f"user {user.name!r} lacks the permission {method.permission!r}")

@@ -6,6 +6,7 @@ from typing import Final
 
 from ganeti.rapi import (
     resources_cluster,
+    resources_console,
     resources_events,
     resources_instance,
     resources_job,
@@ -25,5 +26,6 @@ RESOURCES: Final[tuple[Resource, ...]] = described(
         *resources_instance.RESOURCES,
         *resources_network.RESOURCES,
         *resources_events.RESOURCES,
+        *resources_console.RESOURCES,
     )
 )

@@ -27,10 +27,12 @@ from ganeti.http.listener import (
 )
 from ganeti.luxi.pool import LuxiPool
 from ganeti.rapi.access import Users
+from ganeti.rapi.audit import AuditLog, Record
 from ganeti.rapi.call import Call, parse_body, parse_query
+from ganeti.rapi.console import Consoles, ConsoleSettings
 from ganeti.rapi.events import Events, EventSettings
 from ganeti.rapi.gate import Gate, GateSettings
-from ganeti.rapi.reply import HttpError, Reply, error_for
+from ganeti.rapi.reply import HttpError, Reply, Upgrade, error_for
 from ganeti.rapi.router import Router
 from ganeti.rapi.table import Method, Resource
 from ganeti.serializer import Json, dump_bytes
@@ -57,6 +59,7 @@ class ServiceSettings:
     gate: GateSettings = GateSettings()
     limits: Limits = LIMITS
     events: EventSettings = EventSettings()
+    consoles: ConsoleSettings = ConsoleSettings()
     now_ns: Callable[[], int] = time.time_ns
 
 
@@ -71,23 +74,40 @@ class RapiServer(Listener):
         settings: ServiceSettings,
         *,
         tls: ssl.SSLContext | None,
+        audit: AuditLog | None = None,
     ) -> None:
         super().__init__(tls=tls, limits=settings.limits)
+        self.audit = audit or AuditLog(None)
         self.router = Router(resources)
         self.master = master
         self.events = Events(master, settings.events)
         self.gate = Gate(users, settings.gate)
+        self.consoles = Consoles(master, users, settings.consoles)
         self.settings = settings
 
     async def stop(self, grace_s: float = 1.0) -> None:
-        """Streams of events have ended, other requests had `grace_s` to do so."""
+        """Streams of events and consoles have ended, other requests had `grace_s` to do so."""
         self.events.close()
+        self.consoles.close()
         await super().stop(grace_s)
+        await self.audit.close()
 
     async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
         """The answer to one request; never raises but when the client has gone."""
+        record = self.audit.begin(raw.method, raw.rel_url.raw_path, raw.remote or "")
+        status = 0  # the client did not wait for one
         try:
-            answer = await self._answer(raw)
+            response = await self._respond(raw, record)
+            status = response.status
+            return response
+        finally:
+            self.audit.end(record, status)
+
+    async def _respond(self, raw: web.BaseRequest, record: Record) -> web.StreamResponse:
+        try:
+            answer = await self._answer(raw, record)
+            if isinstance(answer, Upgrade):
+                return await answer.serve(raw)
             if isinstance(answer, Reply) and not isinstance(answer.body, bytes):
                 return await self._stream(raw, answer, answer.body)
             response = self._whole(answer)
@@ -106,9 +126,10 @@ class RapiServer(Listener):
     def malformed(self, status: int, text: str) -> web.Response:
         return self._refusal(HttpError(status, text))
 
-    async def _answer(self, raw: web.BaseRequest) -> Reply | Json:
+    async def _answer(self, raw: web.BaseRequest, record: Record) -> Reply | Upgrade | Json:
         _check_form(raw)
         peer = raw.remote or ""
+        record.login, record.token = self.gate.claimed(raw.headers)
         found = self.router.find(raw.rel_url.raw_path)
         user = await self.gate.user(raw.headers, peer)  # wrong credentials come before all else
         if found is None:
@@ -117,21 +138,31 @@ class RapiServer(Listener):
         method = resource.methods.get(raw.method)
         if method is None:
             raise HttpError(501, f"Method {raw.method} is unsupported for path {raw.path}")
+        if user is not None:
+            record.login, record.token = user.name, user.token
+        record.resource = method
         self.gate.check(user, method)
+        record.query = query = parse_query(raw.rel_url.raw_query_string)
         call = Call(
             resource=resource,
             method=raw.method,
             path=path,
-            query=parse_query(raw.rel_url.raw_query_string),
+            query=query,
             body=parse_body(await self._content(raw), raw.headers.get("Content-Type")),
             master=self.master,
             events=self.events,
+            consoles=self.consoles,
             user=user,
             peer=peer,
             headers=raw.headers,
             now_ns=self.settings.now_ns(),
         )
-        return await self._ask(method, call)
+        answer = await self._ask(method, call)
+        if isinstance(answer, Upgrade):
+            record.login, record.token = answer.user.name, answer.user.token
+        elif method.submits and not isinstance(answer, Reply):
+            record.job = answer
+        return answer
 
     async def _content(self, raw: web.BaseRequest) -> bytes:
         try:
@@ -142,7 +173,7 @@ class RapiServer(Listener):
         except (web.RequestPayloadError, HttpProcessingError) as error:
             raise HttpError(400, f"the body can't be read: {error}") from error
 
-    async def _ask(self, method: Method, call: Call) -> Reply | Json:
+    async def _ask(self, method: Method, call: Call) -> Reply | Upgrade | Json:
         try:
             return await method.serve(call)
         except GenericError as error:

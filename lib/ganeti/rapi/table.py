@@ -27,7 +27,7 @@ from ganeti.serializer import Json
 
 if TYPE_CHECKING:
     from ganeti.rapi.call import Call
-    from ganeti.rapi.reply import Reply
+    from ganeti.rapi.reply import Reply, Upgrade
 
 
 class Access(StrEnum):
@@ -80,7 +80,7 @@ def constant(value: Json) -> Source:
 DRY_RUN = flag("dry-run", "check everything, change nothing")
 REASON = Argument(name="reason", kind="text", help="why; stands in the job's reason trail")
 
-Serve = Callable[["Call"], Awaitable["Reply | Json"]]
+Serve = Callable[["Call"], Awaitable["Reply | Upgrade | Json"]]
 Prepare = Callable[["Call", dict[str, Json]], dict[str, Json]]
 
 
@@ -112,6 +112,7 @@ class Method:
     answer: str = ""  # what comes back, in a few words
     opcodes: Sequence[type[Opcode]] = ()
     typed: Mapping[str, Param] = field(default_factory=dict)  # parameters that arguments become
+    by_ticket: bool = False  # an argument is the credential, so no login is asked for
     since: str = "2.0"
 
     @property

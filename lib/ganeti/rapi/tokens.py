@@ -66,8 +66,9 @@ def hashed(salt: str, secret: str) -> str:
 
 
 def public_part(text: str) -> str:
-    """What may be shown and remembered of a text that should be a token."""
-    return "_".join(text.split("_", 2)[:2])[: len(PREFIX) + 9]
+    """The number of a token, which may be shown and remembered; empty when it is none."""
+    match = _FORM.fullmatch(text)
+    return match[1] if match else ""
 
 
 _NOTHING: Final = Token(id="", user="", scope=(), salt="", hash="0" * 64, created=0.0)
