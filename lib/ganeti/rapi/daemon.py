@@ -23,6 +23,8 @@ from ganeti.http.tls import server_context
 from ganeti.luxi.pool import LuxiPool
 from ganeti.paths import Paths
 from ganeti.rapi.access import Users
+from ganeti.rapi.audit import AuditLog
+from ganeti.rapi.console import ConsoleSettings
 from ganeti.rapi.gate import REQUESTS_PER_S, GateSettings
 from ganeti.rapi.resources import RESOURCES
 from ganeti.rapi.service import LIMITS, RapiServer, ServiceSettings
@@ -48,6 +50,8 @@ class RapiSettings:
     chain: Path | None = None
     gate: GateSettings = GateSettings()
     limits: Limits = LIMITS
+    audit_reads: bool = False
+    consoles: ConsoleSettings = ConsoleSettings()
 
     @property
     def tls_files(self) -> list[Path]:
@@ -64,16 +68,18 @@ class RapiDaemon:
         self.master = LuxiPool(settings.paths.query_socket)
         self.users = Users(settings.paths.rapi_users)
         self._watch = FileWatch(
-            [settings.paths.rapi_users, settings.paths.ssconf("master_node"), *settings.tls_files],
+            [*self.users.files, settings.paths.ssconf("master_node"), *settings.tls_files],
             self._changed,
         )
+        self.audit = AuditLog(settings.paths.rapi_audit_log, reads=settings.audit_reads)
         self._renewal: asyncio.Task[None] | None = None
         self._server = RapiServer(
             RESOURCES,
             self.master,
             self.users,
-            ServiceSettings(gate=settings.gate, limits=settings.limits),
+            ServiceSettings(gate=settings.gate, limits=settings.limits, consoles=settings.consoles),
             tls=self._context(),
+            audit=self.audit,
         )
 
     @property
@@ -95,14 +101,19 @@ class RapiDaemon:
         await self.master.close()
 
     def reload(self) -> None:
-        """The users file and the certificate are read again."""
-        self.users.load()
+        """The users file and the certificate are read again, the audit log is opened anew."""
+        self.audit.reopen()
+        self._load_users()
         self._renew()
+
+    def _load_users(self) -> None:
+        self.users.load()
+        self._server.consoles.check_again()
 
     def _changed(self, path: Path) -> None:
         paths = self.settings.paths
-        if path == paths.rapi_users:
-            self.users.load()
+        if path in self.users.files:
+            self._load_users()
         elif path == paths.ssconf("master_node"):
             refusal = refusal_of(paths, self.settings.hostname)
             if refusal:
@@ -151,6 +162,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ssl-chain", help="file with the certificates of those who have signed the server's"
     )
+    parser.add_argument(
+        "--audit-reads", action="store_true", help="requests that only read are audited, too"
+    )
+    parser.add_argument(
+        "--console-proxy",
+        action="store_true",
+        help="carry consoles of instances over websockets",
+    )
     parser.add_argument("--no-user-checks", action="store_true", help="run as any user")
     return parser
 
@@ -186,6 +205,8 @@ def settings_from(options: argparse.Namespace, paths: Paths) -> RapiSettings:
             requests_per_s=options.max_requests,
         ),
         limits=replace(LIMITS, connections=options.max_clients),
+        audit_reads=options.audit_reads,
+        consoles=ConsoleSettings(paths=paths if options.console_proxy else None),
     )
 
 
