@@ -44,6 +44,7 @@ OTHER_TYPES: Final[Mapping[str, str]] = {
     "/2/events": "text/event-stream",
     "/metrics": "application/openmetrics-text",
 }
+WEBSOCKETS: Final = frozenset({"/2/console"})
 REFUSALS: Final[Mapping[int, str]] = {
     400: "an argument or the body is wrong",
     401: "a login is needed, or the credentials are wrong",
@@ -244,6 +245,9 @@ def _responses(key: tuple[str, str], one: Resource, method: Method) -> dict[str,
         "200": {"description": method.answer or "done", "content": answer},
     }
     codes = set(REFUSALS)
+    if one.path in WEBSOCKETS:
+        made = {"101": {"description": method.answer}}
+        codes |= {404, 426}
     if "bulk" in {argument.name for argument in method.arguments}:
         made["304"] = {"description": "it is what the client has already (If-None-Match)"}
     if one.path.count("{"):
@@ -254,7 +258,12 @@ def _responses(key: tuple[str, str], one: Resource, method: Method) -> dict[str,
 
 
 def _refusals() -> dict[int, str]:
-    return {**REFUSALS, 404: "there is no such object", 415: "the body is not said to be JSON"}
+    return {
+        **REFUSALS,
+        404: "there is no such object",
+        415: "the body is not said to be JSON",
+        426: "a websocket is spoken here",
+    }
 
 
 def _refusal(text: str) -> Json:
