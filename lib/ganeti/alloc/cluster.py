@@ -60,6 +60,16 @@ class AllocInstance:
         return 2 if self.disk_template == DiskTemplate.DRBD else 1
 
     @property
+    def memory_used(self) -> int:
+        """On its primary node; reserved on a secondary one."""
+        return self.memory if self.up else 0
+
+    @property
+    def space_used(self) -> int:
+        """On each node."""
+        return self.disk if self.disk_template in LOCAL_STORAGE else 0
+
+    @property
     def spec(self) -> InstanceSpec:
         """What an instance policy looks at."""
         return InstanceSpec(
@@ -121,8 +131,8 @@ class AllocNode:
             shared.append(size) if sign > 0 else shared.remove(size)
         return replace(
             self,
-            free_memory=self.free_memory - (0 if known else sign * _memory(instance)),
-            free_disk=self.free_disk - (0 if known else sign * _space(instance)),
+            free_memory=self.free_memory - (0 if known else sign * instance.memory_used),
+            free_disk=self.free_disk - (0 if known else sign * instance.space_used),
             vcpus=self.vcpus + sign * instance.vcpus,
             spindles=self.spindles + sign * instance.spindle_use,
             primaries=self.primaries + sign,
@@ -133,27 +143,19 @@ class AllocNode:
     def with_secondary(self, instance: AllocInstance, sign: int, known: bool) -> AllocNode:
         peers = dict(self.peers)
         primary = instance.nodes[0]
-        peers[primary] = peers.get(primary, 0) + sign * _memory(instance)
+        peers[primary] = peers.get(primary, 0) + sign * instance.memory_used
         return replace(
             self,
-            free_disk=self.free_disk - (0 if known else sign * _space(instance)),
+            free_disk=self.free_disk - (0 if known else sign * instance.space_used),
             spindles=self.spindles + sign * instance.spindle_use,
             secondaries=self.secondaries + sign,
             peers=peers,
         )
 
 
-def _memory(instance: AllocInstance) -> int:
-    return instance.memory if instance.up else 0
-
-
-def _space(instance: AllocInstance) -> int:
-    return instance.disk if instance.disk_template in LOCAL_STORAGE else 0
-
-
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """Groups by uuid, nodes and instances by name."""
+    """Groups by uuid, nodes and instances by name; nodes in the order of their names."""
 
     groups: Mapping[str, AllocGroup]
     nodes: Mapping[str, AllocNode]
@@ -162,9 +164,8 @@ class WhatIf:
     lenient: bool = False  # what is unwise but possible is allowed
 
     def members(self, group: str) -> list[AllocNode]:
-        """Usable nodes of a group (uuid), sorted by name."""
-        found = [node for node in self.nodes.values() if node.group == group and node.usable]
-        return sorted(found, key=lambda node: nice_sort_key(node.name))
+        """Usable nodes of a group (uuid), in the order of their names."""
+        return [node for node in self.nodes.values() if node.group == group and node.usable]
 
     def group_of(self, instance: AllocInstance) -> AllocGroup:
         return self.groups[self.nodes[instance.nodes[0]].group]
@@ -246,8 +247,9 @@ def make(
     exclusion_prefixes: tuple[str, ...] = (),
 ) -> WhatIf:
     """Put placed instances onto nodes whose free amounts were measured with them."""
-    made = WhatIf(groups, dict(nodes), dict(instances), exclusion_prefixes)
-    held = dict(nodes)
+    held = {name: nodes[name] for name in sorted(nodes, key=nice_sort_key)}
+    made = WhatIf(groups, held, dict(instances), exclusion_prefixes)
+    held = dict(held)
     for instance in instances.values():
         if instance.nodes:
             held.update(replace(made, nodes=held).changed_nodes(instance, known=True))

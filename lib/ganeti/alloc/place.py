@@ -31,7 +31,7 @@ from ganeti.types import AllocPolicy, DiskTemplate
 
 SCORE_DIGITS: Final = 9  # what follows is noise of the arithmetic
 
-FIRST_ROUND: Final = 48
+FIRST_ROUND: Final = 24
 """Nodes tried as primary and as secondary at first; the others only if none of them fit."""
 
 
@@ -117,24 +117,20 @@ def _unwise(group: AllocGroup, before: AllocNode, after: AllocNode) -> Refusal |
 def _best(
     cluster: WhatIf,
     group: AllocGroup,
-    candidates: Iterable[AllocInstance],
+    instance: AllocInstance,
+    candidates: Iterable[tuple[str, ...]],
     refused: Counter[str],
     spread: Spread,
     spare: Spare | None = None,
 ) -> Placement | None:
-    fitting = []
-    for number, instance in enumerate(candidates):
-        problem, changed = refusal(cluster, group, instance)
-        if problem is not None:
-            refused[problem.value] += 1
-            continue
-        score = spread.score([(cluster.nodes[name], node) for name, node in changed.items()])
-        fitting.append((round(score, SCORE_DIGITS), number, instance, changed))
-    fitting.sort(key=lambda one: one[:2])  # equal ones: the first name stays
-    for score, _, instance, changed in fitting:
-        if spare is None or spare.holds(changed):
-            return Placement(instance.nodes, group.uuid, score, refused)
-        refused[Refusal.FAILOVER.value] += 1
+    """The first one that is possible, in the order of their scores; equal ones as they came."""
+    scored = [(round(spread.score_on(instance, one), SCORE_DIGITS), one) for one in candidates]
+    scored.sort(key=lambda pair: pair[0])
+    for score, nodes in scored:
+        problem, changed = refusal(cluster, group, replace(instance, nodes=nodes))
+        if problem is None and (spare is None or spare.holds(changed)):
+            return Placement(nodes, group.uuid, score, refused)
+        refused[(problem or Refusal.FAILOVER).value] += 1
     return None
 
 
@@ -159,8 +155,8 @@ def _place_in_group(
         if not spare.holds({}):  # then it does not hold with one more either
             return Placement(refused=Counter([Refusal.FAILOVER.value]))
     if instance.required_nodes == 1:
-        alone = (_on(instance, name) for name in names)
-        found = _best(cluster, group, alone, refused, spread, spare)
+        alone = ((name,) for name in names)
+        found = _best(cluster, group, instance, alone, refused, spread, spare)
     else:
         found = _best_pair(cluster, group, instance, names, refused, spread, spare)
     return found or Placement(refused=refused)
@@ -181,21 +177,43 @@ def _best_pair(
 ) -> Placement | None:
     """The best primary and secondary: first among the emptiest nodes, then among all."""
 
-    def rank(name: str) -> float:
-        node = cluster.nodes[name]
-        alone = replace(instance, nodes=(name,))
-        return spread.score([(node, node.with_primary(alone, 1, (), known=False))])
-
-    def pairs(some: Sequence[str]) -> Iterator[AllocInstance]:
-        return (_on(instance, one, other) for one in some for other in some if one != other)
+    def pairs(some: Sequence[str], others: Sequence[str]) -> Iterator[tuple[str, str]]:
+        return ((one, other) for one in some for other in others if one != other)
 
     if len(names) > FIRST_ROUND:
-        chosen = set(sorted(names, key=rank)[:FIRST_ROUND])
+        ranks = {name: spread.score_on(instance, (name,)) for name in names}
+        chosen = set(sorted(names, key=ranks.__getitem__)[:FIRST_ROUND])
         first = [name for name in names if name in chosen]
-        found = _best(cluster, group, pairs(first), Counter(), spread, spare)
+        found = _best(cluster, group, instance, pairs(first, first), Counter(), spread, spare)
         if found is not None:
             return found
-    return _best(cluster, group, pairs(names), refused, spread, spare)
+    some, others = _able(cluster, group, instance, names, refused)
+    return _best(cluster, group, instance, pairs(some, others), refused, spread, spare)
+
+
+def _able(
+    cluster: WhatIf,
+    group: AllocGroup,
+    instance: AllocInstance,
+    names: Sequence[str],
+    refused: Counter[str],
+) -> tuple[list[str], list[str]]:
+    """The nodes that could be primary, and those that could be secondary, whatever the other is."""
+    some: list[str] = []
+    others: list[str] = []
+    exclusions = cluster.exclusions(instance)
+    nowhere = _on(instance, "", "")
+    for name in names:
+        node = cluster.nodes[name]
+        first = node.with_primary(nowhere, 1, exclusions, known=False)
+        second = node.with_secondary(nowhere, 1, known=False)
+        for list_of, after in ((some, first), (others, second)):
+            problem = _overloaded(cluster, group, instance, after)
+            if problem is None:
+                list_of.append(name)
+            else:
+                refused[problem.value] += 1
+    return some, others
 
 
 def _in_best_group(
@@ -258,8 +276,8 @@ def relocate(cluster: WhatIf, name: str, away_from: Collection[str]) -> Placemen
     elif instance.disk_template in EXTERNALLY_MIRRORED:
         if set(away_from) != set(instance.nodes[:1]):
             return Placement(refused=Counter(["only the primary node can be replaced"]))
-        candidates = (_on(instance, target) for target in targets)
-        found = _best(without, group, candidates, refused, Spread(members))
+        alone = ((target,) for target in targets)
+        found = _best(without, group, instance, alone, refused, Spread(members))
     else:
         text = f"instances of type {instance.disk_template} cannot be relocated"
         return Placement(refused=Counter([text]))

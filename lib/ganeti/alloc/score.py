@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from ganeti.alloc.cluster import AllocNode
+from ganeti.alloc.cluster import AllocInstance, AllocNode
 
 WEIGHTS: Final = (1.0, 1.0, 1.0, 1.0, 0.5, 0.01)
 """Memory, disk, memory reserved for failovers, processors, spindles, number of instances.
@@ -38,30 +38,76 @@ def _used(free: int, total: int) -> float:
     return 1.0 - free / total if total else 0.0
 
 
+def _part(amount: int, total: float) -> float:
+    return amount / total if total else 0.0
+
+
+def as_primary(load: Load, node: AllocNode, instance: AllocInstance) -> Load:
+    """The load with the instance as a primary, without making the node."""
+    memory, disk, reserve, cpus, spindles, count = load
+    return (
+        memory + _part(instance.memory_used, node.total_memory),
+        disk + _part(instance.space_used, node.total_disk),
+        reserve,
+        cpus + _part(instance.vcpus, node.total_cpus * node.cpu_speed),
+        spindles + _part(instance.spindle_use, node.spindle_count),
+        count + 1.0,
+    )
+
+
+def as_secondary(load: Load, node: AllocNode, instance: AllocInstance, primary: str) -> Load:
+    """The same for a secondary."""
+    memory, disk, reserve, cpus, spindles, count = load
+    reserved = node.peers.get(primary, 0) + instance.memory_used
+    return (
+        memory,
+        disk + _part(instance.space_used, node.total_disk),
+        max(reserve, _part(reserved, node.total_memory)),
+        cpus,
+        spindles + _part(instance.spindle_use, node.spindle_count),
+        count + 1.0,
+    )
+
+
 class Spread:
     """Running sums of the loads of some nodes."""
 
     def __init__(self, nodes: Iterable[AllocNode]) -> None:
-        loads = [load_of(node) for node in nodes]
-        self.count = len(loads)
-        self.sums = [math.fsum(column) for column in zip(*loads)] or [0.0] * len(WEIGHTS)
-        self.squares = [math.fsum(x * x for x in column) for column in zip(*loads)] or [0.0] * len(
-            WEIGHTS
-        )
+        self.nodes = {node.name: node for node in nodes}
+        self.loads = {name: load_of(node) for name, node in self.nodes.items()}
+        self.count = len(self.loads)
+        columns = list(zip(*self.loads.values())) or [()] * len(WEIGHTS)
+        self.sums = [math.fsum(column) for column in columns]
+        self.squares = [math.fsum(x * x for x in column) for column in columns]
 
     def score(self, changes: Sequence[tuple[AllocNode, AllocNode]] = ()) -> float:
         """The score when some nodes (before, after) were changed."""
+        return self._score([(load_of(before), load_of(after)) for before, after in changes])
+
+    def score_on(self, instance: AllocInstance, nodes: Sequence[str]) -> float:
+        """The score with one more instance on some of these nodes, the primary first."""
+        primary, *others = nodes
+        before = self.loads[primary]
+        pairs = [(before, as_primary(before, self.nodes[primary], instance))]
+        for name in others:
+            before = self.loads[name]
+            pairs.append((before, as_secondary(before, self.nodes[name], instance, primary)))
+        return self._score(pairs)
+
+    def _score(self, pairs: Sequence[tuple[Load, Load]]) -> float:
         if not self.count:
             return 0.0
-        pairs = [(load_of(before), load_of(after)) for before, after in changes]
         total = 0.0
+        count = self.count
         for index, weight in enumerate(WEIGHTS):
             first, second = self.sums[index], self.squares[index]
             for before, after in pairs:
-                first += after[index] - before[index]
-                second += after[index] ** 2 - before[index] ** 2
-            variance = second / self.count - (first / self.count) ** 2
-            total += weight * math.sqrt(max(0.0, variance))
+                old, new = before[index], after[index]
+                first += new - old
+                second += new * new - old * old
+            variance = second / count - (first / count) ** 2
+            if variance > 0.0:
+                total += weight * math.sqrt(variance)
         return total
 
 
