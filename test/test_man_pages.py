@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 
 import manual
 import pytest
 from ganeti.cli.options import Option
+from ganeti.cli.parser import Leave, parse
 
 TOP = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(path.name for path in (TOP / "scripts").iterdir())
@@ -106,3 +108,23 @@ def test_building_leaves_one_file_per_page(tmp_path: Path) -> None:
     assert manual.main(["--output", str(tmp_path), "gnt-os.8"], said.append) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["gnt-os.8"]
     assert said == []
+
+
+EXAMPLE = re.compile(r"^ +(?:# |\$ on |\$ )?(gnt-[a-z]+ [^\n]*?(?:\\\n[^\n]*?)*)$", re.M)
+TEXTS = sorted((*(TOP / "man").glob("*.rst"), *(TOP / "doc").glob("*.rst"), TOP / "README"))
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_examples_are_commands_that_exist_with_options_before_arguments(path: Path) -> None:
+    for example in EXAMPLE.findall(path.read_text()):
+        line = re.sub(r"\\\n", " ", example)
+        name, first, *rest = shlex.split(re.split(r" {3,}# |  +\(", line)[0])
+        program = manual.program_of(name)
+        command = program.commands[program.aliases.get(first, first)]
+        try:
+            _, arguments = parse(name, "", "", command.options, rest, mixed=command.mixed)
+        except Leave as leave:
+            pytest.fail(f"{line}: {leave.text}")
+        assert not command.miscount(len(arguments)), line
+        if first != "command":
+            assert not [word for word in arguments if word.startswith("-")], line
