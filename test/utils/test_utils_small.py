@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fakes.nodes import JumpingClock
-from ganeti.errors import IPAddressError, ResolverError
+from ganeti.errors import IPAddressError, OpExecError, ResolverError
 from ganeti.paths import Paths
 from ganeti.types import IpFamily
 from ganeti.utils import daemons, log, net
@@ -224,3 +224,11 @@ def test_cancelled_work_in_a_thread_has_ended_when_its_waiter_has() -> None:
         assert ended == [True]
 
     asyncio.run(main())
+
+
+def test_a_daemon_that_is_never_ready_is_ended_and_its_log_named(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "600"], stdout=subprocess.PIPE, text=True)
+    log_file = Paths(tmp_path).daemon_log("master")
+    with pytest.raises(OpExecError, match=f"{log_file} tells why$"):
+        daemons.Starting(daemons.MASTERD, log_file, process).wait(timeout_s=0.0)
+    assert process.returncode == -signal.SIGKILL

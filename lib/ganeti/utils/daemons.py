@@ -72,11 +72,12 @@ def running_pid(paths: Paths, name: str) -> int | None:
 class Starting:
     """A daemon that was told to start; `wait` returns when it is ready."""
 
-    def __init__(self, name: str, process: subprocess.Popen[str] | None) -> None:
+    def __init__(self, name: str, log: Path, process: subprocess.Popen[str] | None) -> None:
         self.name = name
+        self._log = log
         self._process = process  # None: the daemon ran already
 
-    def wait(self) -> None:
+    def wait(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """OpExecError tells the program's last words when it does not start.
 
         A daemon that is for the master only and says that this node is not the master counts as
@@ -85,11 +86,13 @@ class Starting:
         if self._process is None:
             return
         try:
-            said, _ = self._process.communicate(timeout=START_TIMEOUT_S)
+            said, _ = self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             self._process.kill()
             self._process.communicate()
-            raise OpExecError(f"{self.name} is not ready after {START_TIMEOUT_S:.0f} s") from error
+            raise OpExecError(
+                f"{self.name} is not ready after {timeout_s:.0f} s; {self._log} tells why"
+            ) from error
         code = self._process.returncode
         if code not in (0, EXIT_NOT_MASTER):
             words = " | ".join(said.strip().splitlines()[-5:]) or "no output"
@@ -98,8 +101,9 @@ class Starting:
 
 def begin(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ()) -> Starting:
     """Start the daemon without waiting for it; nothing is done when it runs already."""
+    log = paths.daemon_log(name.removeprefix("ganeti-").removesuffix("d"))
     if running_pid(paths, name) is not None:
-        return Starting(name, None)
+        return Starting(name, log, None)
     process = subprocess.Popen(
         [sys.executable, str(program(name)), *arguments],
         env=environment(paths, hostname),
@@ -108,7 +112,7 @@ def begin(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ())
         stderr=subprocess.STDOUT,
         text=True,
     )
-    return Starting(name, process)
+    return Starting(name, log, process)
 
 
 def start(paths: Paths, hostname: str, name: str, arguments: Sequence[str] = ()) -> None:
