@@ -52,7 +52,9 @@ def test_silence_is_named() -> None:
     )
 
 
-def test_a_master_whose_nodes_are_silent_does_not_start(tmp_path: Path) -> None:
+def test_a_master_whose_nodes_are_silent_does_not_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cluster = SmallCluster(tmp_path)
     for number in (2, 3):
         cluster.machines[node_name(number)].up = False
@@ -63,6 +65,7 @@ def test_a_master_whose_nodes_are_silent_does_not_start(tmp_path: Path) -> None:
 
     with pytest.raises(NotMaster, match=r"no answer from node2\.example\.com, node3"):
         asyncio.run(start())
+    assert "vote of node node2.example.com: " in caplog.text, "the log tells why"
     asked = [text for text, _ in cluster.steps.order if text.startswith("call ")]
     assert set(asked) == {f"call master_node_name to node{n}" for n in (2, 3)} | {
         "call master_node_name to node1",

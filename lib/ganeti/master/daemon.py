@@ -278,6 +278,9 @@ class Master:
             if verdict is voting.Verdict.WON:
                 return
             logger.warning("vote %s: %s", verdict.value, voting.describe(me, votes))
+            for one in outcomes.values():
+                if not one.ok:
+                    logger.warning("vote of node %s: %s", one.node.name, one.error)
             if verdict is voting.Verdict.LOST:
                 break
         raise NotMaster(
