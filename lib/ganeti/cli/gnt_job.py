@@ -108,7 +108,10 @@ def archive(run: Run) -> int:
     status = EXIT_SUCCESS
     for number in [job_number(word) for word in run.names]:
         if not run.master.call("ArchiveJob", number):
-            run.err(f"Job {number} can't be archived: it is not known, or has not ended")
+            run.err(
+                f"Job {number} can't be archived: it is not known, has not ended, or is in the"
+                " archive already"
+            )
             status = EXIT_FAILURE
     return status
 
