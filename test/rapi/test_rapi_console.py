@@ -155,7 +155,7 @@ def test_a_ticket_is_for_a_running_instance_with_such_a_console(tmp_path: Path) 
         guests = stand.master.guests
         guests["down"] = Guest(["cat"], running=False)
         guests["mute"] = Guest()
-        guests["local"] = Guest(port=5901, vnc_bind_address="127.0.0.1")
+        guests["local"] = Guest(port=5901, vnc_bind_address="/var/run/vnc")
         answers = {name: await stand.post(name) for name in ("nosuch", "down", "mute", "local")}
         assert {name: status for name, (status, _) in answers.items()} == {
             "nosuch": 404, "down": 503, "mute": 503, "local": 503,

@@ -142,7 +142,7 @@ class Consoles:
         session = Session(ticket, self.settings.now())
         self._enter(session)
         try:
-            target = await find_target(self.master, ticket.instance, ticket.kind)
+            target = await find_target(self.master, paths, ticket.instance, ticket.kind)
             (cluster,) = await self.master.call("QueryConfigValues", ["cluster_name"])
             line = await open_line(target, cluster, paths, self.settings.connect_s)
             told = f"console of {target.instance} ({target.kind}) for {ticket.user.name}"

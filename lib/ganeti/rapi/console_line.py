@@ -20,6 +20,7 @@ from ganeti.paths import Paths
 from ganeti.rapi.reply import HttpError
 from ganeti.serializer import Json
 from ganeti.utils import hosts
+from ganeti.utils.net import is_address
 from ganeti.utils.ssh_command import console_argv
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ VNC_BASE_PORT: Final = 5900
 BUFFER_BYTES: Final = 64 * 1024  # that wait in either direction, before the sender is held up
 TERM_S: Final = 2.0  # for the child to end by itself
 KEPT_WORDS: Final = 1000  # bytes of what the child complains about
+EVERYWHERE: Final = ("0.0.0.0", "::")
 FIELDS: Final = ("console", "oper_state", "pnode", "network_port", "hvparams")
 
 
@@ -45,7 +47,7 @@ class Target:
     port: int = 0
 
 
-async def find_target(master: LuxiPool, name: str, kind: str | None) -> Target:
+async def find_target(master: LuxiPool, paths: Paths, name: str, kind: str | None) -> Target:
     """The console of a running instance; HttpError when it has none of this kind."""
     rows = await master.call("QueryInstances", [name], list(FIELDS), False)
     if not rows:
@@ -59,16 +61,14 @@ async def find_target(master: LuxiPool, name: str, kind: str | None) -> Target:
     if kind == SERIAL and offered == SERIAL:
         return Target(name, SERIAL, console)
     if kind == VNC:
-        if offered == VNC:
-            node, port = console["host"], console["port"]
         bound = str((hvparams or {}).get("vnc_bind_address") or "")
         if not bound or not port or int(port) <= VNC_BASE_PORT:
             raise HttpError(503, f"instance {name} has no VNC")
-        if bound.startswith("/") or hosts.is_loopback(bound):
+        if not is_address(bound) or hosts.is_loopback(bound) and not paths.is_virtual:
             raise HttpError(
                 503, f"instance {name} has its VNC at {bound}, where other machines can't reach it"
             )
-        return Target(name, VNC, console, str(node), int(port))
+        return Target(name, VNC, console, node if bound in EVERYWHERE else bound, int(port))
     said = console.get("message") or f"its console is of kind {console['kind']}"
     raise HttpError(503, f"instance {name} has no {kind or 'serial or VNC'} console: {said}")
 
@@ -167,8 +167,9 @@ class VncLine:
     @classmethod
     async def open(cls, paths: Paths, host: str, port: int) -> VncLine:
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(None, hosts.look_up, paths, host)
-        reader, writer = await asyncio.open_connection(found.ip, port, limit=BUFFER_BYTES)
+        if not is_address(host):
+            host = (await loop.run_in_executor(None, hosts.look_up, paths, host)).ip
+        reader, writer = await asyncio.open_connection(host, port, limit=BUFFER_BYTES)
         writer.transport.set_write_buffer_limits(BUFFER_BYTES)
         return cls(reader, writer)
 

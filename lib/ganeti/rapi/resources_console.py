@@ -33,9 +33,9 @@ WANTED = own_params(
 
 async def ticket(call: Call) -> Json:
     """A ticket for the console of a running instance."""
-    call.consoles.check_enabled()
+    paths = call.consoles.check_enabled()
     wanted = checked_body(call, WANTED)["kind"]
-    target = await find_target(call.master, call.path["instance"], wanted)
+    target = await find_target(call.master, paths, call.path["instance"], wanted)
     assert call.user is not None  # the method needs a right
     text = call.consoles.issue(call.user, call.peer, target.instance, target.kind)
     return {
