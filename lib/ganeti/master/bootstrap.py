@@ -108,8 +108,11 @@ def init_cluster(
     identity = check(paths, hostname, request)
     made = Undone(paths)
     try:
-        _create(paths, hostname, request, identity, say)
-        return _post_init(paths, reason)
+        rapi = _create(paths, hostname, request, identity, say)
+        try:
+            return _post_init(paths, reason)
+        finally:
+            _await_rapi(rapi, say)
     except BaseException:
         made.undo()
         raise
@@ -170,7 +173,8 @@ def check(paths: Paths, hostname: str, request: InitRequest) -> Identity:
 
 def _create(
     paths: Paths, hostname: str, request: InitRequest, identity: Identity, say: Say
-) -> None:
+) -> daemons.Starting:
+    """The master daemon is ready; the remote API is told to start."""
     disk = LocalDisk()
     for directory, mode in paths.directories.items():
         disk.mkdir(directory, mode=mode)
@@ -197,8 +201,10 @@ def _create(
     rapi = daemons.begin(paths, hostname, daemons.RAPI)
     try:
         daemons.start(paths, hostname, daemons.MASTERD)
-    finally:
+    except BaseException:
         _await_rapi(rapi, say)
+        raise
+    return rapi
 
 
 def _await_rapi(rapi: daemons.Starting, say: Say) -> None:
