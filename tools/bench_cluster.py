@@ -17,13 +17,14 @@ from ganeti.luxi.client import Client
 from ganeti.paths import HOSTNAME_VARIABLE, ROOT_VARIABLE
 from ganeti.serializer import dump_bytes, loads
 from ganeti.utils import daemons
-from virtual_cluster import CLUSTER_NAME, OS_DIRECTORY, TOP, VirtualCluster
+from virtual_cluster import CLUSTER_NAME, FILE_STORAGE, OS_DIRECTORY, TOP, VirtualCluster
 
 Json = Any
 NOOP = "noop"  # a guest OS whose scripts do nothing
 SCRIPTS = ("create", "import", "export", "rename")
 INIT = (
-    *("gnt-cluster", "init", "--enabled-hypervisors=fake", "--enabled-disk-templates=diskless"),
+    *("gnt-cluster", "init", "--enabled-hypervisors=fake"),
+    *("--enabled-disk-templates=diskless,file", f"--file-storage-dir={FILE_STORAGE}"),
     "--ipolicy-vcpu-ratio=100",  # fake instances need no processors
     "--ipolicy-spindle-ratio=1000",
 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import bench_full
 from bench_cluster import (
     NOOP,
     Bed,
@@ -152,6 +153,10 @@ def instance_add(bed: Bed, extent: Extent, found: Found) -> None:
     found.figures["instance_add_s"] = statistics.median(times)
 
 
+def full(bed: Bed, extent: Extent, found: Found) -> None:
+    found.figures |= bench_full.measure(bed, extent.commands)
+
+
 def memory(bed: Bed, extent: Extent, found: Found) -> None:
     found.figures["master_daemons_pss_mib"] = bed.pss_mib()
 
@@ -198,6 +203,7 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     verify: ("verify_s",),
     instance_add: ("instance_add_s",),
     memory: ("master_daemons_pss_mib",),
+    full: bench_full.KEYS,
     counts: ("fsyncs_per_job", "bytes_written_per_job", "rpcs_per_job"),
 }
 MAKING = ("cluster_init_s", "node_add_s")

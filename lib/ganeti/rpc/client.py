@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 FAN_OUT = 64  # nodes asked at the same time by one fan-out
 PROBE_S = 10.0  # for a node that did not answer before; a living one takes milliseconds
-PATIENCE_S = 0.7  # of who would like to call such a node; the probe goes on without it
+PATIENCE_S = 0.5  # of who would like to call such a node; the probe goes on without it
 OFFLINE = "Node is marked offline"
 NO_ANSWER, ERROR = "no_answer", "error"  # what observers are told
 
