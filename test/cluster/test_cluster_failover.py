@@ -89,7 +89,8 @@ def test_after_the_masters_death_nothing_that_was_confirmed_is_lost(fresh: Clust
     assert bed.pid(MASTERD, 1) is None
     forced = bed(f"{program(MASTERD)} --no-voting --yes-do-it", node=1)
     assert forced.rc == EXIT_NOT_MASTER, forced.err
-    assert f"names {bed.cluster.full_name(3)} as the master" in forced.err
+    # By its configuration, or by the ssconf files which it has got meanwhile.
+    assert bed.cluster.full_name(3) in forced.err
     bed.ok("gnt-cluster add-tags still-there", node=3)
     assert set(before.split()) < set(bed.ok("gnt-cluster list-tags", node=3).split())
 

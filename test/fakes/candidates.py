@@ -43,6 +43,8 @@ class Candidate:
         if call == "journal_append":
             name, generation, offset, data = args
             return store.append(name, generation, offset, data.encode(TEXT))
+        if call == "journal_promise":
+            return store.promise(*args)
         if call == "journal_state":
             return store.state(*args)
         if call == "journal_read":

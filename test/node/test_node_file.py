@@ -138,6 +138,27 @@ def test_ssconf_files_that_hold_their_value_already_stay(tmp_path: Path) -> None
     assert changed.stat().st_mode & 0o777 == 0o444
 
 
+def test_ssconf_of_a_master_that_was_cut_off_is_refused_when_its_successor_is_known(
+    tmp_path: Path,
+) -> None:
+    node = a_node(tmp_path)
+    ssconf.write_ssconf_files(node, {"master_node": "old"}, "4.7.aa")
+    ssconf.write_ssconf_files(node, {"master_node": "new"}, "5.1.bb")
+    for generation in ("4.8.aa", "5.1.cc"):
+        with pytest.raises(OpExecError, match="obeys the master that began term 5.1.bb, not"):
+            ssconf.write_ssconf_files(node, {"master_node": "old"}, generation)
+    assert node.ssconf("master_node") == "new"
+    ssconf.write_ssconf_files(node, {"master_node": "newer"}, "5.3.bb")
+    assert node.ssconf("master_node") == "newer"
+
+
+def test_ssconf_without_a_generation_is_written_as_by_a_classic_master(tmp_path: Path) -> None:
+    node = a_node(tmp_path)
+    ssconf.write_ssconf_files(node, {"master_node": "new"}, "5.1.bb")
+    ssconf.write_ssconf_files(node, {"cluster_name": "c"})
+    assert node.ssconf("cluster_name") == "c"
+
+
 @pytest.mark.parametrize("bad", [{"nosuch_key": "x"}, {"../x": ""}, {"node_list": "x" * 131_072}])
 def test_one_bad_ssconf_value_leaves_all_as_they_were(tmp_path: Path, bad: dict[str, str]) -> None:
     node = a_node(tmp_path)

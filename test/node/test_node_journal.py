@@ -69,7 +69,7 @@ def test_an_earlier_master_is_refused() -> None:
     new = Generation(2, 1, "bb")
     replace_with(store, a_journal(new), new)
     state = replace_with(store, a_journal())
-    assert state.deposed and "generation 2.1.bb is here, 1.1.aa is not later" in state.refused
+    assert state.deposed and "obeys the master that began term 2.1.bb, not 1.1.aa" in state.refused
     base = store.replace("config.data", str(OLD), 0, b"{}", 2, zlib.crc32(b"{}"))
     assert base.deposed
     assert not store.disk.exists(PATHS.config_data)

@@ -195,7 +195,9 @@ class Distributor:
             await self._send_ssconf(targets)
 
     async def _send_ssconf(self, targets: Sequence[Target]) -> None:
-        outcomes = await self._rpc.all(targets, calls.write_ssconf_files, self._values)
+        outcomes = await self._rpc.all(
+            targets, calls.write_ssconf_files, self._values, self._generation()
+        )
         again = asyncio.get_running_loop().time() + MISSED_PAUSE_S
         for uuid, outcome in outcomes.items():
             if outcome.error is None:

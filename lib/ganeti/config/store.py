@@ -35,6 +35,7 @@ from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc.base import Target
 from ganeti.rpc.follow import ReplicationSettings
+from ganeti.rpc.promise import lock_of
 from ganeti.rpc.recover import Recovery, read_whole
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.utils.files import Disk, Owner
@@ -130,6 +131,7 @@ class ConfigStore:
             rpc=rpc,
             identity=f"{random.getrandbits(64):016x}",
             master=hostname,
+            lock=lock_of(paths, JOURNAL_NAME),
             owner=owner,
             settings=settings.replication,
             offload=offload,
@@ -184,6 +186,7 @@ class ConfigStore:
                 disk=self._disk,
                 offload=self._offload,
                 others=others,
+                claimed=self.journal.claimed,
                 bring_base=self._bring_document,
                 answer_s=self._recover_s,
             )
@@ -193,6 +196,23 @@ class ConfigStore:
                 break
             logger.info("configuration: the newest copy was fetched from node %s", source)
             snapshot = await self.load()
+            if self._followers_of(snapshot) == others:
+                break
+        return snapshot
+
+    async def take_over(self, *, majority: bool = False) -> Snapshot:
+        """No older master can store a change any more, and what it stored is here.
+
+        To be called after `recover`, which told who the candidates are, by who is going to
+        `start`. The copy is fetched again when the promises are there. Raises what `recover`
+        raises.
+        """
+        snapshot = self.snapshot
+        for _ in range(ROUNDS):
+            others = self._followers_of(snapshot)
+            self.journal.set_followers(others)
+            await self.journal.claim()
+            snapshot = await self.recover(majority=majority)
             if self._followers_of(snapshot) == others:
                 break
         return snapshot

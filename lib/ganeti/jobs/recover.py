@@ -19,6 +19,7 @@ from ganeti.rpc import calls
 from ganeti.rpc.base import Target
 from ganeti.rpc.follow import JournalRpc
 from ganeti.rpc.recover import ANSWER_S, Recovery, read_whole
+from ganeti.utils.journal import Generation
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +34,14 @@ async def recover_queue(
     hostname: str,
     *,
     majority: bool,
+    claimed: Generation | None = None,
     answer_s: float = ANSWER_S,
 ) -> str | None:
     """The queue's files here are the newest copy found; the node it came from, if not this one.
 
     To be called before the queue starts. `others`: the candidates without this node. `majority`:
-    so many must answer if another node's master wrote the journal last. ConfigurationError when
+    so many must answer if another node's master wrote the journal last. `claimed`: as in
+    rpc/recover.py. ConfigurationError when
     not, or when a file can't be fetched; then calling it again goes on.
     """
     recovery = Recovery(
@@ -48,6 +51,7 @@ async def recover_queue(
         disk=store.disk,
         offload=store.offload,
         others=others,
+        claimed=claimed,
         bring_base=partial(_bring_files, store, rpc),
         answer_s=answer_s,
     )

@@ -48,6 +48,7 @@ from ganeti.query.live import RpcLive
 from ganeti.rpc import calls
 from ganeti.rpc.base import Target, target_of
 from ganeti.rpc.client import HttpTransport, RpcClient, Transport
+from ganeti.rpc.promise import lock_of
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.serializer import Json
 from ganeti.utils import daemonize, log, net
@@ -140,6 +141,7 @@ class Master:
         if voting:
             await self._vote(config)
         check_names_me(await self.store.recover(majority=voting), me)
+        check_names_me(await self.store.take_over(majority=voting), me)
         await self.store.start()
         await self._start_queue()
 
@@ -184,12 +186,14 @@ class Master:
             {"WaitForEvents": self.events.wait, "QueryMetrics": self.metrics.collect},
         )
         self._config_changed(self._config())
+        await self.queue_journal.claim()
         await recover_queue(
             self.queue_store,
             self.rpc,
             self._other_candidates(),
             self.settings.hostname,
             majority=not self.settings.no_voting,
+            claimed=self.queue_journal.claimed,
             answer_s=self.settings.limits.replication.deadline_s,
         )
         await self.queue.start()
@@ -249,6 +253,7 @@ class Master:
             rpc=self.rpc,
             identity=f"{self.settings.random.getrandbits(64):016x}",
             master=self.settings.hostname,
+            lock=lock_of(paths, "queue"),
             settings=self.settings.limits.replication,
             on_deposed=self._end_deposed,
             before_replace=replicator.bring,

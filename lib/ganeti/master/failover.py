@@ -88,7 +88,8 @@ class Failover:
         self._check_capable(before)
         await self._stop_old_master(before)
         await store.load()
-        config = await store.recover(majority=majority)
+        await store.recover(majority=majority)
+        config = await store.take_over(majority=majority)
         await store.start()
         try:
             await store.commit(self._take_role)

@@ -1,7 +1,8 @@
 """The master's journals, kept on a master candidate (client: rpc/replicate.py).
 
-A candidate judges nothing but order: an append must continue the file of that generation, a whole
-file must not come from a master of an earlier term. What it answers is durable.
+A candidate judges nothing but order: an append must continue the file of that generation, and
+neither it nor a whole file may come from a master of a term that is over (rpc/promise.py). What it
+answers is durable.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from pathlib import Path
 from typing import Final
 
 from ganeti.constants import JOBS_PER_ARCHIVE_DIRECTORY
-from ganeti.errors import ConfigurationError, GenericError, ParseError
+from ganeti.errors import GenericError, ParseError
 from ganeti.node.context import NodeContext
 from ganeti.paths import Paths
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
 from ganeti.rpc.calls import JournalState
+from ganeti.rpc.promise import Promise, header_of, lock_of
 from ganeti.utils.files import Disk
-from ganeti.utils.journal import Generation, read_header
+from ganeti.utils.journal import Generation
 
 MODE: Final = 0o640
-HEADER_BYTES: Final = 4096
 PIECE_LIMIT_BYTES: Final = 1024 * 1024
 FILE_LIMIT_BYTES: Final = 512 * 1024 * 1024
 
@@ -45,13 +46,23 @@ class JournalStore:
     def append(self, name: str, generation: str, offset: int, data: bytes) -> JournalState:
         path = self._path(name)
         _check_size(len(data), PIECE_LIMIT_BYTES, name)
-        return self._locked(name, lambda: self._append(path, generation, offset, data))
+        return self._locked(name, lambda: self._append(name, path, generation, offset, data))
 
     def state(self, name: str, checksum: bool) -> JournalState:
         path = self._path_to_read(name)
         if JOB_FILE.fullmatch(name):  # only ever replaced as a whole
             return self._state(path, checksum=checksum)
         return self._locked(name, lambda: self._state(path, checksum=checksum))
+
+    def promise(self, name: str, generation: str) -> JournalState:
+        path = self._path(name)
+        wanted = Generation.parse(generation)
+
+        def give() -> JournalState:
+            refused = self._promise(name).give(wanted)
+            return self._state(path, refused=refused, deposed=bool(refused))
+
+        return self._locked(name, give)
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         path = self._path_to_read(name)
@@ -64,16 +75,15 @@ class JournalStore:
         path = self._path(name)
         _check_size(len(data), PIECE_LIMIT_BYTES, name)
         _check_size(total, FILE_LIMIT_BYTES, name)
-        fence = self._path(CONFIG) if name == CONFIG_DATA else path
+        judge = CONFIG if name == CONFIG_DATA else name
 
         def write() -> JournalState:
-            ours, theirs = Generation.parse(generation), self._generation(fence)
-            if not ours.may_replace(theirs):
-                return self._state(
-                    path,
-                    refused=f"a journal of generation {theirs} is here, {ours} is not later",
-                    deposed=True,
-                )
+            ours, theirs = Generation.parse(generation), header_of(self.disk, self._path(judge))
+            refused = self._promise(judge).refusal(ours)
+            if not refused and not ours.may_replace(theirs):
+                refused = f"a journal of generation {theirs} is here, {ours} is not later"
+            if refused:
+                return self._state(path, refused=refused, deposed=True)
             return self._replace(path, offset, data, total, crc)
 
         return self._locked(name, write)
@@ -108,38 +118,45 @@ class JournalStore:
             raise ParseError(f"{name!r} is not a journal; known: {', '.join(known)}")
         return known[name]
 
+    def _promise(self, name: str) -> Promise:
+        return Promise(self._path(name), lock_of(self.paths, name), self.disk)
+
     def _locked(self, name: str, work: Callable[[], JournalState]) -> JournalState:
-        directory = self.paths.lock
-        self.disk.mkdir(directory)
-        with self.disk.lock(directory / f"ganeti-journal-{name}.lock"):
+        lock = lock_of(self.paths, CONFIG if name == CONFIG_DATA else name)
+        self.disk.mkdir(lock.parent)
+        with self.disk.lock(lock):
             return work()
 
-    def _generation(self, path: Path) -> Generation | None:
-        if not self.disk.exists(path):
-            return None
-        line = self.disk.read(path, 0, HEADER_BYTES).split(b"\n", 1)[0]
-        try:
-            return read_header(line, str(path)).generation
-        except (ConfigurationError, ParseError):
-            return None  # not a journal: whatever it is, the master has the right one
+    def _promised(self, path: Path) -> Generation | None:
+        names = [name for name in (CONFIG, QUEUE) if self._path(name) == path]
+        return self._promise(names[0]).promised() if names else None
 
     def _state(
         self, path: Path, *, checksum: bool = False, refused: str = "", deposed: bool = False
     ) -> JournalState:
+        given = self._promised(path)
+        promised = str(given) if given is not None else ""
         if not self.disk.exists(path):
-            return JournalState(refused=refused, deposed=deposed)
-        generation = self._generation(path)
+            return JournalState(refused=refused, deposed=deposed, promised=promised)
+        generation = header_of(self.disk, path)
         return JournalState(
             generation=str(generation) if generation is not None else "",
             size=self.disk.size(path),
             crc=zlib.crc32(self.disk.read(path)) if checksum else 0,
             refused=refused,
             deposed=deposed,
+            promised=promised,
         )
 
-    def _append(self, path: Path, generation: str, offset: int, data: bytes) -> JournalState:
-        if str(self._generation(path)) != generation:
+    def _append(
+        self, name: str, path: Path, generation: str, offset: int, data: bytes
+    ) -> JournalState:
+        here = header_of(self.disk, path)
+        if here is None or str(here) != generation:
             return self._state(path, refused="the journal here is of another generation")
+        refused = self._promise(name).refusal(here)
+        if refused:
+            return self._state(path, refused=refused, deposed=True)
         file = self.disk.append_file(path, mode=MODE)
         try:
             if file.size != offset:
@@ -190,6 +207,11 @@ def journal_append(
 @serves(calls.journal_state)
 def journal_state(node: NodeContext, name: str, checksum: bool) -> JournalState:
     return _store(node).state(name, checksum)
+
+
+@serves(calls.journal_promise)
+def journal_promise(node: NodeContext, name: str, generation: str) -> JournalState:
+    return _store(node).promise(name, generation)
 
 
 @serves(calls.journal_read)

@@ -19,6 +19,7 @@ from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.errors import Code, FileStoragePathError, GenericError, OpPrereqError
 from ganeti.node.membership import backup_name
 from ganeti.paths import Paths
+from ganeti.rpc.promise import Promise
 from ganeti.serializer import decode, loads
 from ganeti.storage import whitelist
 from ganeti.utils import daemons, ssh, ssh_keys, x509
@@ -154,6 +155,9 @@ def set_up_daemon(paths: Paths, document: SetupDocument) -> None:
     for directory, mode in paths.directories.items():
         disk.mkdir(directory, mode=mode)
     daemons.stop(paths, daemons.NODED)
+    if not paths.ssconf("cluster_name").exists():  # new here: what a former cluster left is void
+        for journal in (paths.config_journal, paths.queue_journal):
+            disk.unlink(Promise(journal, paths.lock, disk).path, missing_ok=True)
     for key, value in document.ssconf.items():
         disk.replace(_ssconf_place(paths, key), value.encode(), mode=SSCONF_MODE)
     disk.replace(paths.hmac_key, document.hmac_key.encode(), mode=KEY_MODE)

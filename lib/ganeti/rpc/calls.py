@@ -63,7 +63,8 @@ class JournalState:
     size: int = 0
     crc: int = 0  # of the whole file; only when it was asked for
     refused: str = ""
-    deposed: bool = False  # refused because a later master has written here
+    deposed: bool = False  # refused because another master is obeyed here
+    promised: str = ""  # generation of the newest master that the node knows
 
 
 def _delay_deadline(duration: float) -> float:
@@ -705,8 +706,9 @@ def upload_file_single(
 
 
 @call(timeout_s=NORMAL)
-def write_ssconf_files(values: Mapping[str, str]) -> None:
-    """Write ssconf files."""
+def write_ssconf_files(values: Mapping[str, str], generation: str = "") -> None:
+    """Write ssconf files. `generation` (ours): of the configuration journal, see journal_promise;
+    a node that knows a newer master refuses."""
 
 
 # Journals of the master (ours, not in facts/node-rpc.json); the form of a journal:
@@ -722,6 +724,11 @@ def journal_append(name: str, generation: str, offset: int, data: str) -> Journa
 @call(timeout_s=JOURNAL_S, express=True)
 def journal_state(name: str, checksum: bool) -> JournalState:
     """What the node has of the journal."""
+
+
+@call(timeout_s=JOURNAL_S, express=True)
+def journal_promise(name: str, generation: str) -> JournalState:
+    """The node obeys no master of an earlier term, nor another one of this term."""
 
 
 @call(timeout_s=JOURNAL_S, express=True)

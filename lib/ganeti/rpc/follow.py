@@ -18,6 +18,7 @@ from ganeti.errors import GenericError
 from ganeti.rpc import calls
 from ganeti.rpc.base import Call, Outcome, P, R, Target
 from ganeti.rpc.calls import JournalState
+from ganeti.utils.journal import Generation
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Follower:
         state = await asked(self._rpc, self.target, calls.journal_state, image.name, False)
         if isinstance(state, str) or epoch != image.epoch or size != len(image.data):
             return
-        if (state.generation, state.size) != (image.generation, size):
+        if (state.generation, state.size) != (image.generation, size) or self._obeys_another(state):
             self.known = False
 
     async def _pause(self) -> None:
@@ -161,6 +162,8 @@ class Follower:
         )
         if isinstance(state, str):
             return state
+        if state.deposed:
+            return self._is_deposed(state)
         if epoch == image.epoch and state.refused:
             self.known = False  # it was restarted, or another master wrote there
         elif epoch == image.epoch:
@@ -174,7 +177,8 @@ class Follower:
             return state
         if epoch != image.epoch:
             return ""
-        if state.generation == image.generation and state.size <= len(image.data):
+        is_ours = state.generation == image.generation and not self._obeys_another(state)
+        if is_ours and state.size <= len(image.data):
             if state.crc == zlib.crc32(image.data[: state.size]):
                 self.refusal = ""
                 self._matches(state.size)
@@ -193,14 +197,25 @@ class Follower:
         )
         if isinstance(state, str):
             return state
-        if state.deposed and not self.refusal:
-            logger.error("node %s refuses the journal: %s", self.target.name, state.refused)
-        self.refusal = state.refused if state.deposed else ""
         if state.deposed:
-            self._refused()
+            return self._is_deposed(state)
+        self.refusal = ""
         if not state.refused and epoch == image.epoch:
             self._matches(len(data))
         return state.refused
+
+    def _is_deposed(self, state: JournalState) -> str:
+        if not self.refusal:
+            logger.error("node %s refuses the journal: %s", self.target.name, state.refused)
+        self.refusal = state.refused
+        self._refused()
+        return state.refused
+
+    def _obeys_another(self, state: JournalState) -> bool:
+        if not state.promised:
+            return False
+        ours, theirs = Generation.parse(self._image.generation), Generation.parse(state.promised)
+        return theirs.term > ours.term or (theirs.term == ours.term and not theirs.is_of(ours))
 
     def _matches(self, size: int) -> None:
         self.known, self.matched = True, size

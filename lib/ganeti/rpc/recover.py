@@ -16,7 +16,8 @@ from typing import Final
 
 from ganeti.errors import ConfigurationError, ParseError
 from ganeti.rpc import calls
-from ganeti.rpc.base import Target
+from ganeti.rpc.base import Outcome, Target
+from ganeti.rpc.calls import JournalState
 from ganeti.rpc.follow import PIECE_BYTES, TEXT, JournalRpc
 from ganeti.rpc.replicate import FILE_MODE
 from ganeti.utils import journal as form
@@ -54,6 +55,8 @@ async def _no_base(source: Target) -> None:
 class Recovery:
     """Getting one journal. `others`: the configured candidates without this node.
 
+    `claimed`: the term that this master has got the promises for; then only the copies of those
+    count who have promised it (what they have is all that an older master can have stored).
     `bring_base(source)` gets what the journal builds upon, before the journal of another
     generation is put in place here; a crash in between is repaired by the next recovery.
     """
@@ -64,6 +67,7 @@ class Recovery:
     disk: Disk
     offload: Offloader
     others: Sequence[Target]
+    claimed: Generation | None = None
     bring_base: Callable[[Target], Awaitable[None]] = _no_base
     answer_s: float = ANSWER_S
 
@@ -111,10 +115,10 @@ class Recovery:
         async def ask(target: Target) -> Copy | None:
             try:
                 async with asyncio.timeout(self.answer_s):
-                    outcome = await self.rpc.ask(target, calls.journal_state, self.name, False)
+                    outcome = await self._ask(target)
             except TimeoutError:
                 return None
-            if outcome.value is None:
+            if outcome.value is None or outcome.value.refused:
                 return None
             state = outcome.value
             try:
@@ -125,6 +129,11 @@ class Recovery:
 
         found = await asyncio.gather(*(ask(target) for target in self.others))
         return [copy for copy in found if copy is not None]
+
+    async def _ask(self, target: Target) -> Outcome[JournalState]:
+        if self.claimed is None:
+            return await self.rpc.ask(target, calls.journal_state, self.name, False)
+        return await self.rpc.ask(target, calls.journal_promise, self.name, str(self.claimed))
 
     def _need_majority(self, copies: Sequence[Copy]) -> None:
         here, configured = len(copies) + 1, len(self.others) + 1

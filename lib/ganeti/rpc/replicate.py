@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Final
 
 from ganeti.errors import ConfigurationError, ProgrammerError
-from ganeti.rpc import calls
 from ganeti.rpc.base import Target
-from ganeti.rpc.calls import JournalState
+from ganeti.rpc.claim import Claim
 from ganeti.rpc.follow import Follower, Image, JournalRpc, ReplicationSettings
+from ganeti.rpc.promise import Promise
 from ganeti.rpc.waiter import Waiter
 from ganeti.utils import journal as form
 from ganeti.utils.files import AppendFile, Disk, Owner
@@ -48,7 +48,8 @@ class ReplicatedJournal:
 
     `on_degraded(True, reason)` and `(False, "")` tell about changes of that state. `on_failure` is
     called at once when the local disk fails, before the waiting futures get the same error.
-    `on_deposed(reason)`: another master rules, nothing more is taken. `master`: our name.
+    `on_deposed(reason)`: another master rules, nothing more is taken. `master`: our name. `lock`
+    is shared with the node daemon of this node (rpc/promise.py: lock_of).
     `before_replace(target)` brings a candidate what the journal is based upon, before it gets
     the whole journal; it raises OSError or a GenericError when it can't.
     """
@@ -62,6 +63,7 @@ class ReplicatedJournal:
         rpc: JournalRpc,
         identity: str,
         master: str = "",
+        lock: Path | None = None,
         owner: Owner | None = None,
         settings: ReplicationSettings | None = None,
         offload: Offloader = in_thread,
@@ -86,7 +88,9 @@ class ReplicatedJournal:
         self._settings = settings or ReplicationSettings()
         self._offload = offload
         self._header: Header | None = None
-        self._loaded: Generation | None = None
+        self._promise = Promise(path, lock or path.with_name(f"{path.name}.lock"), disk)
+        self.claimed: Generation | None = None
+        self._claimed_of: list[Target] = []
         self._file: AppendFile | None = None
         self._image = Image(name)
         self._progress = Progress(0)
@@ -128,7 +132,6 @@ class ReplicatedJournal:
                 contents.torn,
                 contents.size,
             )
-        self._loaded = contents.header.generation
         return contents
 
     async def begin(
@@ -150,9 +153,12 @@ class ReplicatedJournal:
     async def _begin(self, header: Header, payloads: Iterable[bytes]) -> None:
         data = form.new_journal(header, payloads)
         try:
-            file = await self._offload(lambda: self._replace(data))
+            file = await self._offload(lambda: self._replace(header.generation, data))
         except OSError as error:
             await self._after_failed_replace(header, error)
+            raise
+        except ConfigurationError as error:
+            self._depose(str(error))
             raise
         self._adopt(header, data, file)
 
@@ -164,41 +170,46 @@ class ReplicatedJournal:
         header = replace(self._header, generation=await self._next_generation())
         await self._begin(header, records)
 
+    async def claim(self) -> None:
+        """No master of an earlier term gets a majority for its records any more.
+
+        To be called before the newest copy is fetched, and again when `set_followers` has changed.
+        ConfigurationError when another master begins at the same time.
+        """
+        targets = [follower.target for follower in self._followers.values()]
+        claim = Claim(
+            name=self.name,
+            identity=self._identity,
+            promise=self._promise,
+            rpc=self._rpc,
+            offload=self._offload,
+            others=targets,
+            answer_s=self._settings.deadline_s / 2,
+        )
+        if self.claimed is None or not await claim.renew(self.claimed):
+            self.claimed = await claim.run()
+        self._claimed_of = targets
+
     async def _next_generation(self) -> Generation:
         if self._header is not None:
             now = self._header.generation
             return Generation(now.term, now.number + 1, now.identity)
-        terms = [self._loaded.term] if self._loaded is not None else [0]
-        for state in await self.states():
-            if state.generation:
-                terms.append(Generation.parse(state.generation).term)
-        # Another master that begins at this moment may have written here since then.
-        terms.append(await self._offload(self._term_here))
-        return Generation(max(terms) + 1, 1, self._identity)
+        if self.claimed is None or self._claimed_of != [f.target for f in self._followers.values()]:
+            await self.claim()
+        assert self.claimed is not None
+        return Generation(self.claimed.term, 1, self._identity)
 
-    def _term_here(self) -> int:
-        if not self._disk.exists(self.path):
-            return 0
-        line = self._disk.read(self.path, 0, 4096).split(b"\n", 1)[0]
-        return form.read_header(line, str(self.path)).generation.term
+    def _replace(self, generation: Generation, data: bytes) -> AppendFile:
+        with self._promise.held():
+            self._obey_promise(generation)
+            self._disk.replace(self.path, data, mode=FILE_MODE, owner=self._owner)
+            return self._disk.append_file(self.path, mode=FILE_MODE, owner=self._owner)
 
-    async def states(self) -> list[JournalState]:
-        """What the candidates that answer within half a deadline have."""
-        tasks = [
-            asyncio.ensure_future(self._rpc.ask(one.target, calls.journal_state, self.name, False))
-            for one in self._followers.values()
-        ]
-        if not tasks:
-            return []
-        done, late = await asyncio.wait(tasks, timeout=self._settings.deadline_s / 2)
-        for task in late:
-            task.cancel()
-        outcomes = [task.result() for task in done]
-        return [outcome.value for outcome in outcomes if outcome.ok and outcome.value is not None]
-
-    def _replace(self, data: bytes) -> AppendFile:
-        self._disk.replace(self.path, data, mode=FILE_MODE, owner=self._owner)
-        return self._disk.append_file(self.path, mode=FILE_MODE, owner=self._owner)
+    def _obey_promise(self, generation: Generation) -> None:
+        """ConfigurationError when this node has promised to obey another master."""
+        refusal = self._promise.refusal(generation)
+        if refusal:
+            raise ConfigurationError(self._taken_over(refusal))
 
     async def _after_failed_replace(self, header: Header, error: OSError) -> None:
         """The old file must still be there, else nothing more may be written."""
@@ -300,9 +311,14 @@ class ReplicatedJournal:
         for follower in self._followers.values():
             follower.wake()
 
+        assert self._header is not None
+        generation = self._header.generation
+
         def store() -> None:
-            file.append(batch)
-            file.sync()
+            with self._promise.held():
+                self._obey_promise(generation)
+                file.append(batch)
+                file.sync()
 
         began = asyncio.get_running_loop().time()
         try:
@@ -310,6 +326,8 @@ class ReplicatedJournal:
         except OSError as error:
             await self._undo_batch(file, error, waiters)
             return True
+        except ConfigurationError as error:
+            self._depose(str(error))
         self.on_write(asyncio.get_running_loop().time() - began)
         if self._broken:  # meanwhile, by a later master
             for waiter in waiters:
@@ -390,7 +408,7 @@ class ReplicatedJournal:
         now = asyncio.get_running_loop().time()
         if self._written and now >= self._written[0].written_at + self._settings.deadline_s:
             if any(follower.refusal for follower in self._followers.values()):
-                return self._depose()
+                return self._depose(self._refused_by())
             if not self.degraded:
                 self._set_degraded(True, self._missing())
             self._answer_degraded()
@@ -466,16 +484,21 @@ class ReplicatedJournal:
         refusals = sum(bool(one.refusal) for one in self._followers.values())
         left = len(self._followers) + 1 - refusals
         if refusals and (left < self._progress.majority or self.degraded):
-            self._depose()
+            self._depose(self._refused_by())
 
-    def _depose(self) -> None:
-        if self._broken:
-            return
+    def _refused_by(self) -> str:
         names = ", ".join(sorted(f.target.name for f in self._followers.values() if f.refusal))
-        reason = (
-            f"{self.path}: another master has taken over: {names} refused this one's changes;"
+        return self._taken_over(f"{names} refused this one's changes")
+
+    def _taken_over(self, how: str) -> str:
+        return (
+            f"{self.path}: another master has taken over: {how};"
             " restart the master daemon if this node is the master"
         )
+
+    def _depose(self, reason: str) -> None:
+        if self._broken:
+            return
         self._break(reason)
         self.on_deposed(reason)
 

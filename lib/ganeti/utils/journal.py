@@ -47,13 +47,15 @@ class Generation:
         except ValueError:
             raise ParseError(f"{text!r} is not the generation of a journal") from None
 
+    def is_of(self, other: Generation) -> bool:
+        """Whether both are of one term of one master."""
+        return (self.term, self.identity) == (other.term, other.identity)
+
     def may_replace(self, other: Generation | None) -> bool:
         """Whether a file of this generation may take the place of one of `other`."""
         if other is None or self.term > other.term:
             return True
-        return (self.term, self.identity) == (other.term, other.identity) and (
-            self.number >= other.number
-        )
+        return self.is_of(other) and self.number >= other.number
 
 
 @dataclass(frozen=True, slots=True)
