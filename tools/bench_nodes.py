@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,7 +36,12 @@ def many_nodes(extent: Extent, wanted: set[str], say: Callable[[str], None], fou
 
 
 def _measure(found: Found) -> None:
-    with new_cluster(1) as bed, _networks() as addresses, _farm(bed, addresses) as farm:
+    with (
+        new_cluster(1) as bed,
+        _networks() as addresses,
+        tempfile.TemporaryDirectory(prefix="gnt-farm-") as directory,
+        _farm(bed, addresses, Path(directory)) as farm,
+    ):
         bed.command_s(*LIST)
         _tell(farm, " ".join(addresses[:: NODES // DEAD][:DEAD]), "dead")
         found.figures[FIRST] = bed.command_s(*LIST)
@@ -65,9 +69,8 @@ def _networks() -> Iterator[list[str]]:
 
 
 @contextmanager
-def _farm(bed: Bed, addresses: list[str]) -> Iterator[subprocess.Popen[str]]:
+def _farm(bed: Bed, addresses: list[str], directory: Path) -> Iterator[subprocess.Popen[str]]:
     """The nodes live and are in the configuration, the master has begun with them."""
-    directory = Path(tempfile.mkdtemp(prefix="gnt-farm-", dir="/tmp"))
     bed.init()
     bed.stop_master()
     path = bed.paths.config_data
@@ -96,7 +99,6 @@ def _farm(bed: Bed, addresses: list[str]) -> Iterator[subprocess.Popen[str]]:
     finally:
         farm.kill()
         farm.communicate()
-        shutil.rmtree(directory)
 
 
 def _tell(farm: subprocess.Popen[str], line: str | None, answer: str) -> None:
