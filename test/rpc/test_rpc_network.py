@@ -27,7 +27,7 @@ from ganeti.http.client import PER_HOST, HttpAnswer, Unreachable
 from ganeti.http.listener import loop_factory
 from ganeti.paths import Paths
 from ganeti.rpc import calls
-from ganeti.rpc.base import Outcome, Target
+from ganeti.rpc.base import Call, Outcome, Target
 from ganeti.rpc.client import RpcClient, read_answer
 from ganeti.utils import x509
 from ganeti.version import CONFIG_VERSION
@@ -419,6 +419,39 @@ def test_who_asks_a_node_that_is_still_dead_does_not_wait_for_the_probe() -> Non
             await asyncio.sleep(0)
         assert (await client.ask(NODE, calls.get_watcher_pause)).ok
         await client.close()
+
+    virtual_time.run(work())
+
+
+class DeafTransport:
+    """Implements `Transport`: no call is ever answered."""
+
+    async def post(self, node: Target, call: str, body: bytes, timeout_s: float) -> HttpAnswer:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("call", "patience_s", "counts"),
+    [
+        (calls.version, 2.5, True),
+        (calls.version, 0.5, False),  # who waits that shortly knows nothing
+        (calls.get_watcher_pause, 900.0, False),  # not express: it may wait for a worker
+    ],
+)
+def test_only_a_short_call_that_was_given_up_late_counts_as_a_failure(
+    call: Call[[], object], patience_s: float, counts: bool
+) -> None:
+    async def work() -> None:
+        client = RpcClient(DeafTransport(), now=asyncio.get_running_loop().time)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await client.ask(NODE, call)
+        refusal = client.health.refusal(NODE.uuid, asyncio.get_running_loop().time())
+        assert ("no answer to version within 2.5 s" in str(refusal)) == counts
+        assert (refusal is not None) == counts
 
     virtual_time.run(work())
 

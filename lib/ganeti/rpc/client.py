@@ -18,7 +18,7 @@ from ganeti.errors import ParseError, decode_error
 from ganeti.http.client import CONNECT_S, HttpAnswer, HttpClient, Unreachable
 from ganeti.rpc import calls
 from ganeti.rpc.base import Call, Outcome, P, R, Target
-from ganeti.rpc.health import Health
+from ganeti.rpc.health import COSTLY_S, Health
 from ganeti.serializer import Json, dump_bytes, loads
 
 __all__ = ["Call", "HttpTransport", "Outcome", "RpcClient", "Target", "Transport"]
@@ -172,7 +172,10 @@ class RpcClient:
             logger.warning("call %s: node %s: %s", call.name, node.name, error)
             self._observe(node, now - began, NO_ANSWER)
             return Outcome(node, error=str(error))
-        except BaseException:  # cancelled, or a mistake of ours: nothing is known of the node
+        except asyncio.CancelledError:
+            self._given_up(node, call, self._now() - began)
+            raise
+        except BaseException:  # a mistake of ours: nothing is known of the node
             self.health.given_up(node.uuid)
             raise
         self.health.succeeded(node.uuid)
@@ -181,6 +184,15 @@ class RpcClient:
         outcome = read_answer(node, call, answer)
         self._observe(node, took_s, "" if outcome.ok else ERROR)
         return outcome
+
+    def _given_up(self, node: Target, call: Call[..., Any], cost_s: float) -> None:
+        """A call may take long, and its caller may lose interest: that says nothing of the node.
+        But an express call is short and has workers of its own there: silence is a failure."""
+        if call.express and cost_s >= COSTLY_S:
+            reason = f"no answer to {call.name} within {cost_s:.1f} s"
+            self.health.failed(node.uuid, self._now(), cost_s, reason)
+        else:
+            self.health.given_up(node.uuid)
 
     def _observe(self, node: Target, took_s: float, failure: str) -> None:
         for observer in self.observers:

@@ -4,7 +4,8 @@ closed ── a failure that cost time ──▶ open until some time ──▶ 
 as a probe ── it succeeds ──▶ closed, ── it fails ──▶ open, for a quarter of the time since the node
 was found dead: who is away for a moment is back within seconds. Before that call the client asks
 for the node's version, for which the caller waits but shortly. A failure that came at once
-(connection refused: noded restarts) costs nobody anything and opens nothing.
+(connection refused: noded restarts) costs nobody anything and opens nothing. A call that was
+cancelled says nothing, unless it is an express one: those are short, so silence is a failure.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Health:
             self._nodes[node] = Breaker(now + pause, since, False, reason)
 
     def given_up(self, node: str) -> None:
-        """A probe was cancelled: nothing is known, the next call probes."""
+        """A call, perhaps a probe, was cancelled: nothing is known, the next one probes."""
         breaker = self._nodes.get(node)
         if breaker is not None:
             self._nodes[node] = replace(breaker, probing=False)
