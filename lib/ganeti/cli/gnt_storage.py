@@ -48,6 +48,11 @@ def _info_lines(one: Mapping[str, Any]) -> Iterator[str]:
 def diagnose(run: Run) -> int:
     """Tell what each node has of each provider, and what is wrong with it."""
     found = _ask(run, DIAGNOSE_FIELDS)
+    names = dict(run.master.call("QueryNodes", [], ["uuid", "name"], False))
+    for one in found:
+        one["node_status"] = {
+            names.get(uuid, uuid): copies for uuid, copies in one["node_status"].items()
+        }
     good = all(all(one["nodegroup_status"].values()) for one in found)
     if not providers.as_data(run, found):
         for one in found:
