@@ -1,9 +1,13 @@
-"""Filter rules: which queued jobs may start. Pure. Source: facts/jobs.md §13."""
+"""Filter rules: which queued jobs may start. Pure. Source: facts/jobs.md §13.
+
+A rule whose pattern takes too long is not for nobody: see `effective_rule`.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -11,7 +15,10 @@ from ganeti.errors import ParameterError, ParseError
 from ganeti.jobs.job import Job
 from ganeti.opcodes.checks import Mismatch
 from ganeti.opcodes.filter import Cell, from_json, matches
+from ganeti.opcodes.pattern import TooSlow
 from ganeti.serializer import Json
+
+logger = logging.getLogger(__name__)
 
 WATERMARK = "watermark"
 
@@ -55,7 +62,17 @@ class Rule:
         return self.order[2]
 
     def matches(self, job: Job) -> bool:
-        return all(predicate(job) for predicate in self.predicates)
+        """TooSlow when that hangs on a pattern that takes too long."""
+        slow: TooSlow | None = None
+        for predicate in self.predicates:
+            try:
+                if not predicate(job):
+                    return False
+            except TooSlow as error:
+                slow = error
+        if slow is not None:
+            raise slow
+        return True
 
 
 def read_rules(filters: Iterable[JobFilter]) -> list[Rule]:
@@ -64,10 +81,27 @@ def read_rules(filters: Iterable[JobFilter]) -> list[Rule]:
 
 
 def effective_rule(rules: Iterable[Rule], job: Job) -> Rule | None:
-    """The first rule that is for the job and decides something."""
+    """The first rule that is for the job and decides something.
+
+    When it can't be found out whether a rule is for the job, nothing is done that can't be undone:
+    a rule that pauses or rejects pauses it, one that limits rates does so. One that accepts leaves
+    it to the following ones, which may pause the job then, but not reject it.
+    """
+    may_be_accepted = False
     for rule in rules:
-        if rule.action is not Action.CONTINUE and rule.matches(job):
-            return rule
+        if rule.action is Action.CONTINUE:
+            continue
+        try:
+            if not rule.matches(job):
+                continue
+        except TooSlow:
+            if rule.action is Action.ACCEPT:
+                may_be_accepted = True
+                continue
+            return rule if rule.action is Action.RATE_LIMIT else replace(rule, action=Action.PAUSE)
+        if rule.action is Action.REJECT and may_be_accepted:
+            return replace(rule, action=Action.PAUSE)
+        return rule
     return None
 
 
@@ -119,16 +153,26 @@ def _compile(condition: Json, watermark: int | None, where: str) -> Test:
     """A filter as a test of an object; fields may be dotted.
 
     An object that lacks a field, or has another type there, does not pass. For job numbers the
-    word "watermark" stands for a number.
+    word "watermark" stands for a number. A pattern that has once taken too long is not tried again:
+    the scheduler can't wait for each job.
     """
     try:
         tree = from_json(_with_number(condition, watermark) if watermark is not None else condition)
     except Mismatch as error:
         raise ParseError(f"{where}: {condition!r} is no filter: {error.fact}") from error
 
+    given_up: TooSlow | None = None
+
     def test(item: Mapping[str, Json]) -> bool:
+        nonlocal given_up
+        if given_up is not None:
+            raise given_up
         try:
             return matches(tree, lambda field: Cell(_field(item, field)))
+        except TooSlow as error:
+            logger.error("%s: jobs that it may be for wait until it is replaced: %s", where, error)
+            given_up = error
+            raise
         except (_Absent, ParameterError):
             return False
 

@@ -24,6 +24,10 @@ def pattern_problem(pattern: str) -> str:
     return ""
 
 
+class TooSlow(ParameterError):
+    """A search was given up: whether the pattern is found is not known."""
+
+
 class Finder:
     """A pattern, which `pattern_problem` has passed, and the time that is left for it."""
 
@@ -34,7 +38,7 @@ class Finder:
         self._limit_s = self._left_s = limit_s
 
     def is_in(self, text: str) -> bool:
-        """Whether the pattern is found; ParameterError once all searches took too long."""
+        """Whether the pattern is found; TooSlow once all searches took too long."""
         import regex
 
         began = time.monotonic()
@@ -44,7 +48,7 @@ class Finder:
             found = regex.search(self._pattern, text, timeout=self._left_s)
         except TimeoutError:
             self._left_s = 0.0
-            raise ParameterError(
+            raise TooSlow(
                 f"regular expression {self._pattern!r} takes more than {self._limit_s:g} s; write"
                 " it without repetitions of repetitions, such as (a+)+"
             ) from None
