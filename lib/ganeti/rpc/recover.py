@@ -19,7 +19,7 @@ from ganeti.rpc import calls
 from ganeti.rpc.base import Outcome, Target
 from ganeti.rpc.calls import JournalState
 from ganeti.rpc.follow import PIECE_BYTES, TEXT, JournalRpc
-from ganeti.rpc.replicate import FILE_MODE
+from ganeti.rpc.local_journal import FILE_MODE
 from ganeti.utils import journal as form
 from ganeti.utils.files import Disk
 from ganeti.utils.journal import Generation

@@ -5,8 +5,9 @@ candidate with the same bytes, at the same time. The next batch is collected whi
 written; a candidate gets all that is there when its last call is answered. The rules (who has
 how much, what is durable) are `utils/journal.py: Progress`; this is the shell around it.
 
-Each candidate is kept up to date by a `Follower` (rpc/follow.py). One that fails is asked again
-after a pause and caught up; nobody waits for it.
+The file here is a `LocalJournal` (rpc/local_journal.py). Each candidate is kept up to date by a
+`Follower` (rpc/follow.py). One that fails is asked again after a pause and caught up; nobody waits
+for it.
 
 With no majority within the deadline the journal is *degraded*: records count as stored once the
 local disk has them, until a majority has caught up.
@@ -21,22 +22,20 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from ganeti.errors import ConfigurationError, ProgrammerError
 from ganeti.rpc.base import Target
 from ganeti.rpc.claim import Claim
 from ganeti.rpc.follow import Follower, Image, JournalRpc, ReplicationSettings
+from ganeti.rpc.local_journal import LocalJournal
 from ganeti.rpc.promise import Promise
 from ganeti.rpc.waiter import Waiter
 from ganeti.utils import journal as form
-from ganeti.utils.files import AppendFile, Disk, Owner
+from ganeti.utils.files import Disk, Owner
 from ganeti.utils.journal import Contents, Generation, Header, Progress
 from ganeti.utils.offload import Offloader, in_thread
 
 logger = logging.getLogger(__name__)
-
-FILE_MODE: Final = 0o640
 
 
 async def _nothing(target: Target) -> None:
@@ -80,18 +79,16 @@ class ReplicatedJournal:
         self.on_deposed = on_deposed
         self.before_replace = before_replace
         self.on_write: Callable[[float], None] = lambda seconds: None  # an append, synced here
-        self._disk = disk
         self._rpc = rpc
         self._identity = identity  # random text of this master daemon
         self._master = master
-        self._owner = owner
         self._settings = settings or ReplicationSettings()
         self._offload = offload
         self._header: Header | None = None
-        self._promise = Promise(path, lock or path.with_name(f"{path.name}.lock"), disk)
+        promise = Promise(path, lock or path.with_name(f"{path.name}.lock"), disk)
+        self._local = LocalJournal(name, path, disk, self._offload, promise=promise, owner=owner)
         self.claimed: Generation | None = None
         self._claimed_of: list[Target] = []
-        self._file: AppendFile | None = None
         self._image = Image(name)
         self._progress = Progress(0)
         self._unwritten: deque[Waiter] = deque()
@@ -112,27 +109,7 @@ class ReplicatedJournal:
 
         Raises ConfigurationError, naming file and place, when it is damaged; the file is kept.
         """
-        path = self.path
-
-        def read() -> bytes | None:
-            return self._disk.read(path) if self._disk.exists(path) else None
-
-        data = await self._offload(read)
-        if data is None:
-            return None
-        contents = form.read(data, str(path))
-        if contents.header.name != self.name:
-            raise ConfigurationError(
-                f"{path}: journal of {contents.header.name!r}, not of {self.name!r}"
-            )
-        if contents.torn:
-            logger.warning(
-                "%s: the last write was cut off: %d bytes after byte %d are left out",
-                path,
-                contents.torn,
-                contents.size,
-            )
-        return contents
+        return await self._local.load()
 
     async def begin(
         self, base: dict[str, object], carry: Callable[[int], Iterable[bytes]] = lambda count: ()
@@ -153,14 +130,14 @@ class ReplicatedJournal:
     async def _begin(self, header: Header, payloads: Iterable[bytes]) -> None:
         data = form.new_journal(header, payloads)
         try:
-            file = await self._offload(lambda: self._replace(header.generation, data))
+            await self._local.replace(header.generation, data)
         except OSError as error:
             await self._after_failed_replace(header, error)
             raise
         except ConfigurationError as error:
             self._depose(str(error))
             raise
-        self._adopt(header, data, file)
+        self._adopt(header, data)
 
     async def _leave_fork(self) -> None:
         """The same records in a new generation, which wins over what candidates got too much."""
@@ -180,7 +157,7 @@ class ReplicatedJournal:
         claim = Claim(
             name=self.name,
             identity=self._identity,
-            promise=self._promise,
+            promise=self._local.promise,
             rpc=self._rpc,
             offload=self._offload,
             others=targets,
@@ -199,36 +176,16 @@ class ReplicatedJournal:
         assert self.claimed is not None
         return Generation(self.claimed.term, 1, self._identity)
 
-    def _replace(self, generation: Generation, data: bytes) -> AppendFile:
-        with self._promise.held():
-            self._obey_promise(generation)
-            self._disk.replace(self.path, data, mode=FILE_MODE, owner=self._owner)
-            return self._disk.append_file(self.path, mode=FILE_MODE, owner=self._owner)
-
-    def _obey_promise(self, generation: Generation) -> None:
-        """ConfigurationError when this node has promised to obey another master."""
-        refusal = self._promise.refusal(generation)
-        if refusal:
-            raise ConfigurationError(self._taken_over(refusal))
-
     async def _after_failed_replace(self, header: Header, error: OSError) -> None:
         """The old file must still be there, else nothing more may be written."""
-
-        def is_old() -> bool:
-            line = self._disk.read(self.path, 0, 4096).split(b"\n", 1)[0]
-            return form.read_header(line, str(self.path)).generation != header.generation
-
         try:
-            if self._file is None or await self._offload(is_old):
+            if not self._local.is_open or not await self._local.is_of(header.generation):
                 return
         except (OSError, ConfigurationError) as second:
             error = second if isinstance(second, OSError) else error
         self._break(f"{self.path}: a new generation could not be begun: {error}")
 
-    def _adopt(self, header: Header, data: bytes, file: AppendFile) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = file
+    def _adopt(self, header: Header, data: bytes) -> None:
         self._header = header
         self._forked = False
         self._image.generation = str(header.generation)
@@ -259,7 +216,7 @@ class ReplicatedJournal:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         try:
             self._refuse_broken()
-            if self._file is None:
+            if not self._local.is_open:
                 raise ConfigurationError(f"{self.path}: the journal was not begun")
         except ConfigurationError as error:
             future.set_exception(error)
@@ -302,8 +259,7 @@ class ReplicatedJournal:
             self._give_up([], error)
             return True
         batch = self._progress.take()
-        file = self._file
-        if not batch or file is None:
+        if not batch or not self._local.is_open or self._header is None:
             return False
         waiters = list(self._unwritten)
         self._unwritten.clear()
@@ -311,20 +267,11 @@ class ReplicatedJournal:
         for follower in self._followers.values():
             follower.wake()
 
-        assert self._header is not None
-        generation = self._header.generation
-
-        def store() -> None:
-            with self._promise.held():
-                self._obey_promise(generation)
-                file.append(batch)
-                file.sync()
-
         began = asyncio.get_running_loop().time()
         try:
-            await self._offload(store)
+            await self._local.append(self._header.generation, batch)
         except OSError as error:
-            await self._undo_batch(file, error, waiters)
+            await self._undo_batch(error, waiters)
             return True
         except ConfigurationError as error:
             self._depose(str(error))
@@ -341,11 +288,11 @@ class ReplicatedJournal:
         self._settle()
         return True
 
-    async def _undo_batch(self, file: AppendFile, error: OSError, waiters: list[Waiter]) -> None:
+    async def _undo_batch(self, error: OSError, waiters: list[Waiter]) -> None:
         """Neither the batch nor what waits behind it was stored, and the file ends before it."""
         size = self._progress.local
         try:
-            await self._offload(lambda: file.truncate(size))
+            await self._local.cut(size)
         except OSError as second:
             self._broken = (
                 f"{self.path}: {error.strerror}, and then the torn write could not be cut off:"
@@ -488,13 +435,7 @@ class ReplicatedJournal:
 
     def _refused_by(self) -> str:
         names = ", ".join(sorted(f.target.name for f in self._followers.values() if f.refusal))
-        return self._taken_over(f"{names} refused this one's changes")
-
-    def _taken_over(self, how: str) -> str:
-        return (
-            f"{self.path}: another master has taken over: {how};"
-            " restart the master daemon if this node is the master"
-        )
+        return self._local.taken_over(f"{names} refused this one's changes")
 
     def _depose(self, reason: str) -> None:
         if self._broken:
@@ -523,7 +464,7 @@ class ReplicatedJournal:
     async def stop(self) -> None:
         """Everything is answered, candidates had a chance to catch up, the file is closed."""
         await self.settled()
-        if self._file is not None:
+        if self._local.is_open:
             await self.caught_up(self._settings.stop_s)
         tasks = [follower.task for follower in self._followers.values()]
         tasks += [self._writer] if self._writer is not None else []
@@ -534,6 +475,4 @@ class ReplicatedJournal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._local.close()
