@@ -50,6 +50,11 @@ def shell(tmp_path: Path, **more: Any) -> tuple[Shell, LuxiReplay]:
         ("gnt-node modify -f -O no node2", {"offline": False, "force": True}),
         ("gnt-node powercycle --yes node2", {"node_name": "node2"}),
         ("gnt-cluster modify --vg-name=", {"vg_name": ""}),
+        ("gnt-cluster verify-disks --no-strict", {"is_strict": False}),
+        (
+            "gnt-cluster verify --no-hv-param-assessment --no-nplus1-mem",
+            {"skip_checks": ["nplusone_mem", "hvparam_assessment"]},
+        ),
         ("gnt-cluster modify --reserved-lvs=a,b", {"reserved_lvs": ["a", "b"]}),
         ("gnt-cluster modify --uid-pool=", {"uid_pool": []}),
         (
@@ -201,11 +206,12 @@ def test_rules_are_shown_as_recorded(tmp_path: Path) -> None:
 
 def test_providers_are_shown_with_what_is_wrong(tmp_path: Path) -> None:
     nodes = {
-        "node1": [["/a/san", True, "", [["pool", "where"]]], ["/b/san", False, "no grow", []]],
-        "node2": [],
+        "uuid1": [["/a/san", True, "", [["pool", "where"]]], ["/b/san", False, "no grow", []]],
+        "uuid2": [],
     }
     one, master = shell(
         tmp_path,
+        answers={"QueryNodes": [["uuid1", "node1"], ["uuid2", "node2"]]},
         outcomes={"OP_EXT_STORAGE_DIAGNOSE": [["san", nodes, {"default": False}]]},
     )
     ended = one.run("gnt-storage", "diagnose")

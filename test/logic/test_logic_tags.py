@@ -147,6 +147,16 @@ def test_a_node_that_cannot_sleep_is_an_error(services: AdminServices) -> None:
     assert kind == "OpExecError"
 
 
+def test_nodes_that_sleep_are_named_or_given_by_uuid(services: AdminServices) -> None:
+    other = services.config.find_node("node2.example.com")
+    assert other is not None
+    services.calls.failures["test_delay"] = "insomnia"
+    op = delay(on_nodes=("node2",), on_node_uuids=(other.uuid,), on_master=False)
+    assert services.refused(op)[0] == "OpExecError"
+    by_uuid = delay(on_node_uuids=(other.uuid,), on_master=False, no_locks=False)
+    assert services.refused(by_uuid)[0] == "OpExecError"
+
+
 def test_a_negative_delay_is_refused(services: AdminServices) -> None:
     op = OpTestDelay(duration=-1.0)
     assert services.refused(op) == ("OpPrereqError", Code.INVAL)

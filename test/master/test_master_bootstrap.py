@@ -67,6 +67,7 @@ def files_below(paths: Paths) -> list[str]:
         ({"ipolicy": {"nosuch": 1}}, None),
         ({"ndparams": {"nosuch": 1}}, None),
         ({"cluster_name": "bad name"}, Code.INVAL),
+        ({"ssh_key_type": "ecdsa", "ssh_key_bits": 2048}, Code.INVAL),
     ],
 )
 def test_a_wrong_wish_is_refused_and_nothing_is_made(
@@ -190,3 +191,20 @@ def test_a_helper_that_refuses_is_told_in_its_words(tmp_path: Path) -> None:
     shell = LocalShell(Paths(tmp_path), "node2.example.com")
     with pytest.raises(GenericError, match=r"node2\.example\.com: .*node-daemon-setup"):
         shell.run_helper("node-daemon-setup", {"nonsense": True})
+
+
+@pytest.mark.parametrize(
+    ("wish", "kept"),
+    [
+        ({}, ("rsa", 2048)),
+        ({"ssh_key_bits": 4096}, ("rsa", 4096)),
+        ({"ssh_key_type": "ecdsa"}, ("ecdsa", 256)),
+        ({"ssh_key_type": "ecdsa", "ssh_key_bits": 384}, ("ecdsa", 384)),
+    ],
+)
+def test_the_kind_of_ssh_keys_is_kept(
+    paths: Paths, wish: dict[str, Any], kept: tuple[str, int]
+) -> None:
+    request = InitRequest(**{**GOOD, **wish})
+    cluster = build_document(request, check(paths, HOST, request), paths).cluster
+    assert (cluster.ssh_key_type, cluster.ssh_key_bits) == kept

@@ -228,7 +228,10 @@ def verify_disks(run: Run) -> int:
     from ganeti.cli.verify_disks import report
     from ganeti.opcodes.cluster import OpClusterVerifyDisks
 
-    result = run.submit(OpClusterVerifyDisks(group_name=run.options.nodegroup))
+    wanted = run.options
+    result = run.submit(
+        OpClusterVerifyDisks(group_name=wanted.nodegroup, is_strict=not wanted.no_strict)
+    )
     jobs = run.job_set()
     jobs.add_submitted(result["jobs"] if result else [])
     return report(run, jobs.wait())

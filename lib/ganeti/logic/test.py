@@ -36,7 +36,8 @@ class TestDelay(LogicalUnit[OpTestDelay, DelayPlan]):
     def arguments(self) -> None:
         if self.op.duration < 0:
             raise OpPrereqError(f"a delay can't last {self.op.duration:g} seconds", Code.INVAL)
-        if self.op.interruptible and (self.op.on_nodes or not self.op.on_master):
+        elsewhere = self.op.on_nodes or self.op.on_node_uuids
+        if self.op.interruptible and (elsewhere or not self.op.on_master):
             raise OpPrereqError("only a delay on the master alone can be interrupted", Code.INVAL)
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
@@ -48,7 +49,10 @@ class TestDelay(LogicalUnit[OpTestDelay, DelayPlan]):
         return LockRequest(nodes=dict.fromkeys(wanted, EXCLUSIVE))
 
     def _nodes(self, config: Snapshot) -> tuple[Node, ...]:
-        return tuple(ask.node(config, name) for name in self.op.on_nodes)
+        """Each once, by name or by uuid."""
+        wanted = [*self.op.on_nodes, *(self.op.on_node_uuids or ())]
+        found = {node.uuid: node for node in (ask.node(config, one) for one in wanted)}
+        return tuple(found.values())
 
     def check(self, config: Snapshot) -> DelayPlan:
         return DelayPlan(self._nodes(config))

@@ -23,7 +23,7 @@ from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.http.tls import client_context
 from ganeti.luxi.client import Client
 from ganeti.master import crypto
-from ganeti.master.new_cluster import Identity, build_document
+from ganeti.master.new_cluster import Identity, build_document, ssh_key
 from ganeti.opcodes.cluster import OpClusterPostInit
 from ganeti.paths import Paths
 from ganeti.rpc import calls
@@ -185,10 +185,11 @@ def _create(
     if paths.is_virtual:
         say("this is a virtual cluster: SSH keys and the master address are left alone")
     else:
-        host_key = ssh.prepare_master(paths, identity.cluster_name, request.modify_ssh_setup)
+        host_key = ssh.prepare_master(paths, identity.cluster_name)
         if request.modify_ssh_setup:
-            own = str(ssh.make_root_key(paths))
-            ssh_keys.change_ring(paths, "override", {identity.node_uuid: [own]})
+            own = ssh.make_root_key(paths, *ssh_key(request))
+            ssh.authorize(paths, [own])
+            ssh_keys.change_ring(paths, "override", {identity.node_uuid: [str(own)]})
         if request.modify_etc_hosts:
             hosts.add_host(paths.etc_hosts, identity.primary_ip, hostname)
     digest = crypto.make_missing(paths, hostname, identity.now, disk)

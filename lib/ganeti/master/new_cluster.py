@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ganeti import constants
 from ganeti.errors import Code, OpPrereqError
+from ganeti.logic.ssh_keys import BITS, check_kind
 from ganeti.model import ipolicy
 from ganeti.model.cluster import Cluster
 from ganeti.model.config import ConfigDocument
@@ -22,7 +23,7 @@ from ganeti.model.params_nic import NIC_PARAMS, check_nicparams
 from ganeti.model.params_node import ND_PARAMS
 from ganeti.paths import Paths
 from ganeti.serializer import Json
-from ganeti.types import DiskTemplate, HypervisorKind, IpFamily
+from ganeti.types import DiskTemplate, HypervisorKind, IpFamily, SshKeyType
 from ganeti.version import CONFIG_VERSION
 
 if TYPE_CHECKING:
@@ -97,7 +98,15 @@ def _node(identity: Identity) -> Node:
     )
 
 
+def ssh_key(request: InitRequest) -> tuple[SshKeyType, int]:
+    """Type and length of root's SSH keys; OpPrereqError when there are none such."""
+    kind = SshKeyType(request.ssh_key_type or SshKeyType.RSA)
+    check_kind(kind, request.ssh_key_bits)
+    return kind, request.ssh_key_bits or BITS[kind]
+
+
 def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
+    kind, bits = ssh_key(request)
     hypervisors = tuple(
         HypervisorKind(name)
         for name in request.enabled_hypervisors or (constants.DEFAULT_ENABLED_HYPERVISOR,)
@@ -120,8 +129,8 @@ def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
         primary_ip_family=int(identity.family),
         rsahostkeypub=identity.host_key,
         dsahostkeypub="",
-        ssh_key_type=request.ssh_key_type or "rsa",
-        ssh_key_bits=request.ssh_key_bits or 2048,
+        ssh_key_type=str(kind),
+        ssh_key_bits=bits,
         highest_used_port=constants.FIRST_DRBD_PORT - 1,
         tcpudp_port_pool=(),
         mac_prefix=(request.mac_prefix or constants.DEFAULT_MAC_PREFIX).lower(),

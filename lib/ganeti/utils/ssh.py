@@ -85,8 +85,8 @@ def reload_server(paths: Paths) -> None:
         return
 
 
-def prepare_master(paths: Paths, cluster_name: str, manage_keys: bool) -> str:
-    """Write the cluster's known_hosts and, if wanted, give root a key that may log in here.
+def prepare_master(paths: Paths, cluster_name: str) -> str:
+    """Write the cluster's known_hosts.
 
     Returns the base64 part of the RSA host key. OpPrereqError ENV when this node has no host key.
     """
@@ -99,9 +99,6 @@ def prepare_master(paths: Paths, cluster_name: str, manage_keys: bool) -> str:
         )
     lines = [f"{cluster_name} {key.kind} {key.data}" for key in keys.values()]
     LocalDisk().replace(paths.known_hosts, "".join(f"{line}\n" for line in lines).encode())
-    if manage_keys:
-        public = make_root_key(paths)
-        authorize(paths, [public])
     return keys["rsa"].data
 
 
