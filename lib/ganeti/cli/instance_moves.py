@@ -103,6 +103,11 @@ def add_move_commands(program: Program) -> None:
             options.IGNORE_IPOLICY,
         ],
     )(move)
+    _add_allocating(program)
+
+
+def _add_allocating(program: Program) -> None:
+    """Those for which an allocator chooses the nodes."""
     program.command(
         "change-group",
         args=one("instance"),
@@ -117,7 +122,7 @@ def add_move_commands(program: Program) -> None:
     program.command(
         "batch-create",
         args=one("file"),
-        options=[*running, options.IALLOCATOR, *options.SUBMITTING],
+        options=[options.DRY_RUN, options.PRIORITY, options.IALLOCATOR, *options.SUBMITTING],
     )(batch_create)
 
 

@@ -124,22 +124,8 @@ class ConfigStore:
             target_of=target_of,
             generation=lambda: str(self.journal.generation),
         )
-        self.journal = ReplicatedJournal(
-            JOURNAL_NAME,
-            paths.config_journal,
-            disk=disk,
-            rpc=rpc,
-            identity=f"{random.getrandbits(64):016x}",
-            master=hostname,
-            lock=lock_of(paths, JOURNAL_NAME),
-            owner=owner,
-            settings=settings.replication,
-            offload=offload,
-            on_degraded=on_degraded,
-            on_deposed=on_deposed,
-            on_failure=self._forget_failed,
-            before_replace=self.distributor.ensure,
-        )
+        self.journal = self._make_journal(settings.replication, owner)
+        self.journal.on_degraded, self.journal.on_deposed = on_degraded, on_deposed
         self._writer = DocumentWriter(disk, paths.config_data, owner)
         self._pending: deque[Pending] = deque()
         self._records: deque[tuple[int, int, bytes]] = deque()  # number, serial, record
@@ -150,6 +136,24 @@ class ConfigStore:
         self._schedule = Schedule(settings.checkpoint)
         self._keeper: asyncio.Task[None] | None = None
         self._is_open = self._is_loaded = False
+
+    def _make_journal(
+        self, settings: ReplicationSettings, owner: Owner | None
+    ) -> ReplicatedJournal:
+        return ReplicatedJournal(
+            JOURNAL_NAME,
+            self._paths.config_journal,
+            disk=self._disk,
+            rpc=self._rpc,
+            identity=f"{self._random.getrandbits(64):016x}",
+            master=self._hostname,
+            lock=lock_of(self._paths, JOURNAL_NAME),
+            owner=owner,
+            settings=settings,
+            offload=self._offload,
+            on_failure=self._forget_failed,
+            before_replace=self.distributor.ensure,
+        )
 
     @property
     def degraded(self) -> bool:
