@@ -12,6 +12,7 @@ from fakes.configs import NOW
 from fakes.instance_bed import a_bed
 from fakes.services import FakeCalls, FakeServices, Place, run_unit
 from ganeti.config.snapshot import Snapshot
+from ganeti.logic.verify_questions import ssconf_checksums
 from ganeti.model.instance import Instance
 from ganeti.opcodes.cluster import OpClusterVerifyConfig, OpClusterVerifyGroup
 from ganeti.serializer import Json
@@ -37,12 +38,15 @@ class VerifyCalls(FakeCalls):
         (uuid,) = [uuid for uuid, one in self.places.items() if one is place]
         node = self.services.config.nodes[uuid]
         self.asked = dict(wanted)
+        config = self.services.config
+        files = dict.fromkeys(wanted["filelist"], "0" * 40)
+        files |= ssconf_checksums(config, config, self.services.paths)
         answers: dict[str, Json] = {
             "version": [CONFIG_VERSION, RELEASE],
             "time": [int(NOW), 0],
             "filelist": {
-                path: "0" * 40
-                for path in wanted["filelist"]
+                path: digest
+                for path, digest in files.items()
                 if node.master_candidate or not path.endswith("config.data")
             },
             "client-cert": [None, DIGEST.format(node.name)],

@@ -137,3 +137,25 @@ def test_nodes_are_asked_when_all_have_the_newest_files(cluster: SmallCluster) -
     asyncio.run(life())
     assert len(seen) == 3 and len(set(seen)) == 1
     assert b"newest" in seen[0]
+
+
+def test_ssconf_files_that_are_gone_or_other_are_noticed(cluster: SmallCluster) -> None:
+    second, third = (cluster.machines[node_name(number)].paths for number in (2, 3))
+
+    def harm() -> None:
+        second.ssconf("master_node").unlink()
+        place = third.ssconf("node_list")
+        place.unlink()
+        place.write_text("junk\n")
+
+    results, text = complaints(cluster, harm)
+    assert False in results
+    gone, other = sorted(line for line in about(text, "ECLUSTERFILECHECK") if "ssconf" in line)
+    assert "ssconf_master_node is missing" in gone and node_name(2) in gone
+    assert "ssconf_node_list" in other and node_name(3) in other
+    assert all("gnt-cluster redist-conf" in line for line in (gone, other))
+
+
+def test_whole_ssconf_files_are_not_complained_about(cluster: SmallCluster) -> None:
+    _, text = complaints(cluster, lambda: None)
+    assert [line for line in errors(text) if "ssconf" in line] == []

@@ -21,8 +21,9 @@ from ganeti.logic.verify_node import (
     file_findings,
     node_findings,
     os_findings,
+    ssconf_findings,
 )
-from ganeti.logic.verify_questions import enabled, questions, wanted_files
+from ganeti.logic.verify_questions import enabled, questions, ssconf_checksums, wanted_files
 from ganeti.logic.verify_report import CODES, OF_CONFIG, Finding, Reporter
 from ganeti.model.fill import node_disk
 from ganeti.model.group import NodeGroup
@@ -88,6 +89,7 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
         if not plan.nodes:
             report.step("Empty node group, skipping verification")
             return True
+        before = self.services.snapshot()
         self.services.flush()  # what is on its way to a node is no difference
         config = self.services.snapshot()
         report.step(f"Gathering data ({len(plan.nodes)} nodes)")
@@ -99,7 +101,7 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
         report.step(f"Gathering disk information ({len(plan.nodes)} nodes)")
         seen = self._look_at_disks(config, plan, answers, report)
         report.step("Verifying configuration file consistency")
-        for finding in self._files(config, plan, answers):
+        for finding in self._files(before, config, answers):
             report.tell(finding)
         report.step("Verifying node status")
         self._nodes(config, plan, outcomes, report, began, ended)
@@ -181,8 +183,9 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
     # Telling.
 
     def _files(
-        self, config: Snapshot, plan: VerifyPlan, answers: Mapping[str, Answers]
+        self, before: Snapshot, config: Snapshot, answers: Mapping[str, Answers]
     ) -> Iterator[Finding]:
+        """`before`: the configuration before its files were brought to the nodes."""
         paths = self.services.paths
         may_be_absent = (paths.rapi_users, paths.rapi_roles, paths.rapi_tokens, paths.known_hosts)
         optional = [paths.virtual(path) for path in may_be_absent]
@@ -199,6 +202,8 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
             [paths.virtual(paths.config_data)],
             [node.name for node in config.candidates()],
         )
+        expected = ssconf_checksums(before, self.services.snapshot(), paths)
+        yield from ssconf_findings(checksums, expected)
 
     def _nodes(
         self,

@@ -18,6 +18,7 @@ from ganeti.serializer import Json, decode
 from ganeti.version import CONFIG_VERSION, RELEASE
 
 MOST_CLOCK_SKEW_S = 150.0
+SSCONF_CURE = "gnt-cluster redist-conf writes it anew"
 
 Answers = Mapping[str, Json]
 
@@ -244,3 +245,21 @@ def file_findings(
             )
             text = f"File {path} found with {len(holders)} different checksums ({variants})"
             yield Finding("ECLUSTERFILECHECK", "", text)
+
+
+def ssconf_findings(
+    checksums: Mapping[str, Mapping[str, str]], expected: Mapping[str, str]
+) -> Iterator[Finding]:
+    """ssconf files that are not what the configuration says. `expected`: path → SHA1."""
+    for path, digest in sorted(expected.items()):
+        missing = sorted(name for name, found in checksums.items() if path not in found)
+        other = sorted(
+            name for name, found in checksums.items() if found.get(path, digest) != digest
+        )
+        for fact, names in (
+            ("is missing from", missing),
+            ("is not what the configuration says on", other),
+        ):
+            if names:
+                text = f"File {path} {fact} node(s) {', '.join(names)}; {SSCONF_CURE}"
+                yield Finding("ECLUSTERFILECHECK", "", text)

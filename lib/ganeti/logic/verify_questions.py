@@ -5,14 +5,17 @@ Sources: facts/node-rpc.json (node_verify_items), facts/master.md §A7.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 
+from ganeti.config.distribute import ssconf_that_fits
 from ganeti.config.snapshot import Snapshot
 from ganeti.logic.ancillary import ancillary_files
 from ganeti.model.group import NodeGroup
 from ganeti.model.inherit import cluster_hvparams, fill_hvparams, fill_ndparams, fill_nic
 from ganeti.model.instance import Instance
 from ganeti.model.node import Node
+from ganeti.model.ssconf import KEYS, file_content
 from ganeti.paths import Paths
 from ganeti.serializer import Json
 from ganeti.types import DiskTemplate, NicMode
@@ -37,7 +40,11 @@ def questions(
     candidates = [node.name for node in config.candidates()]
     hypervisors = enabled(config)
     wanted: dict[str, Json] = {
-        "filelist": [*wanted_files(config, paths), paths.virtual(paths.config_data)],
+        "filelist": [
+            *wanted_files(config, paths),
+            *(paths.virtual(paths.ssconf(key)) for key in KEYS),
+            paths.virtual(paths.config_data),
+        ],
         "nodelist": [[one.name for one in online], ssh_targets(config, group), candidates],
         "node-net-test": [
             [[one.name, one.primary_ip, one.secondary_ip] for one in online],
@@ -83,6 +90,19 @@ def wanted_files(config: Snapshot, paths: Paths) -> list[str]:
     """Files that every node holds, or that at least all or none do."""
     files = [*ancillary_files(config, paths), paths.server_pem]
     return [paths.virtual(path) for path in files]
+
+
+def ssconf_checksums(before: Snapshot, after: Snapshot, paths: Paths) -> dict[str, str]:
+    """SHA1 by path of the ssconf files that every node has to have.
+
+    What was changed between the two is left out: nobody knows which one a node has answered with.
+    """
+    then, now = ssconf_that_fits(before), ssconf_that_fits(after)
+    return {
+        paths.virtual(paths.ssconf(key)): hashlib.sha1(file_content(value).encode()).hexdigest()
+        for key, value in now.items()
+        if then.get(key) == value
+    }
 
 
 def ssh_targets(config: Snapshot, group: NodeGroup) -> dict[str, Json]:
