@@ -263,3 +263,27 @@ def test_hail_moves_the_instances_that_we_move(cluster: Any, data: Any) -> None:
     request = protocol.evacuate_request([name], protocol.EvacuationMode.PRIMARY)
     ours, theirs = asked(cluster, request), hail(cluster, request)
     assert [row[0] for row in ours.result[0]] == [row[0] for row in theirs.result[0]], theirs.info
+
+
+def refused_for_its_nics(request: dict[str, Any]) -> protocol.Answer:
+    limits = policy()
+    limits["minmax"] = [
+        {**pair, "min": {**pair["min"], "nic-count": 1}} for pair in limits["minmax"]
+    ]
+    cluster = {
+        "version": 2, "cluster_name": "c", "cluster_tags": [], "enabled_hypervisors": ["fake"],
+        "ipolicy": limits, "nodegroups": {GROUPS[0]: {**a_group("one"), "ipolicy": limits}},
+        "nodes": {"node1": a_node(GROUPS[0])}, "instances": {},
+    }  # fmt: skip
+    return asked(cluster, request)
+
+
+def test_an_instance_among_many_is_refused_for_the_reason_that_it_alone_is() -> None:
+    new = {**an_instance("sharedfile", 4, 1, []), "type": "allocate", "required_nodes": 1}
+    new |= {"nics": []}
+    alone = refused_for_its_nics({**new, "name": "web1"}).info
+    why = alone.removeprefix("Request failed: no valid allocation: ")
+    assert "nic" in why and not why[-1].isdigit()
+    many = [{**new, "name": name} for name in ("web1", "web2")]
+    together = refused_for_its_nics(protocol.multi_allocate_request(many)).info
+    assert together.endswith(f"no instance can be allocated: web1: {why}; web2: {why}")

@@ -65,18 +65,19 @@ def _place_new(cluster: WhatIf, request: Mapping[str, Json]) -> place.Placement:
 
 def _multi_allocate(cluster: WhatIf, request: Mapping[str, Json]) -> Answer:
     placed: list[Json] = []
-    failed: list[str] = []
+    failed: dict[str, str] = {}  # name → why
     for inner in request["instances"]:
         found = _place_new(cluster, inner)
         if found.found:
             cluster = cluster.add(read_instance(inner["name"], inner, found.nodes))
             placed.append([inner["name"], list(found.nodes)])
         else:
-            failed.append(inner["name"])
+            failed[inner["name"]] = found.reasons or "no usable node"
+    whys = "; ".join(f"{name}: {why}" for name, why in failed.items())
     if not placed and failed:
-        return _failure("no instance can be allocated")
+        return _failure(f"no instance can be allocated: {whys}")
     text = f"{len(failed)} instances failed to allocate and {len(placed)} were allocated"
-    return _success(text, [placed, failed])
+    return _success(f"{text}; {whys}" if whys else text, [placed, list(failed)])
 
 
 def _relocate(cluster: WhatIf, request: Mapping[str, Json]) -> Answer:

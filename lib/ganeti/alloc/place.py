@@ -47,6 +47,9 @@ class Refusal(StrEnum):
     TAGS = "exclusion tags"
 
 
+COUNTED: Final = frozenset(one.value for one in Refusal)
+"""Refusals of nodes, or of pairs of them: how many there were tells something."""
+
 SOFT: Final = frozenset({Refusal.CPU, Refusal.SPINDLES, Refusal.FAILOVER, Refusal.TAGS})
 """Unwise and not impossible: allowed where the cluster is lenient."""
 
@@ -66,8 +69,11 @@ class Placement:
 
     @property
     def reasons(self) -> str:
-        """`not enough memory: 3, …`, most frequent first."""
-        return ", ".join(f"{reason}: {count}" for reason, count in self.refused.most_common())
+        """`not enough memory (3 times), …`, most frequent first."""
+        return ", ".join(
+            f"{reason} ({count} times)" if reason in COUNTED and count > 1 else reason
+            for reason, count in self.refused.most_common()
+        )
 
 
 def refusal(

@@ -10,7 +10,7 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.locking.names import SHARED, Level, Mode
 from ganeti.logic import ask, placement
-from ganeti.logic.base import GeneratedJobs, Held, LockRequest, LogicalUnit
+from ganeti.logic.base import WARNING, GeneratedJobs, Held, LockRequest, LogicalUnit
 from ganeti.logic.create_request import InstanceRequest, read_request
 from ganeti.logic.registry import implements
 from ganeti.model.nic import Nic
@@ -116,6 +116,8 @@ class InstanceMultiAlloc(LogicalUnit[OpInstanceMultiAlloc, MultiPlan]):
                 Code.TEMP_NORES if self.op.opportunistic_locking else Code.NORES,
             )
         placed, failed = answer.result
+        if failed:
+            self.feedback(f"{WARNING}allocator {allocator}: {answer.info}")
         wanted = {one.name: 2 if one.template is DiskTemplate.DRBD else 1 for one in requests}
         for name, nodes in placed:
             if len(nodes) != wanted.get(name):
