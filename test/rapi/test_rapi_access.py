@@ -42,10 +42,14 @@ later secret
         ("later", "secret", True),
         ("many", "secret", True),
         ("plain", "s\N{LATIN SMALL LETTER E WITH ACUTE}cret", False),
+        ("plain", "\udcff", False),  # the byte FF, which is no UTF-8
+        ("hash", "\udcff", False),
+        ("\udcff", "\udcff", False),
+        ("latin", "\udce9", True),
     ],
 )
 def test_passwords(tmp_path: Path, name: str, password: str, known: bool) -> None:
-    (tmp_path / "users").write_text(FILE)
+    (tmp_path / "users").write_bytes(FILE.encode() + b"latin \xe9\n")
     user = Users(tmp_path / "users").find(name, password)
     assert (user is not None) == known
     if user is not None:

@@ -6,72 +6,24 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.rapi_bed import USERS, Answer, RapiBed, a_server, on_loop
+from fakes.rapi_bed import USERS, RapiBed, a_server, on_loop
+from fakes.rapi_stand import ADMIN, ASK_ALL, JSON, Endless, Stand, none_left, refused
 from ganeti.errors import Code, GenericError, JobQueueDrainError, JobQueueFull, OpPrereqError
 from ganeti.http.listener import Limits
 from ganeti.http.tls import server_context
 from ganeti.luxi.pool import LuxiPool
-from ganeti.luxi.server import LuxiServer
 from ganeti.rapi.access import Users
 from ganeti.rapi.gate import GateSettings
 from ganeti.rapi.service import RapiServer, ServiceSettings
 from ganeti.utils import x509
 
-ADMIN = {"Authorization": "Basic YWRtaW46RXhhbXBsZTE="}
 WRONG = {"Authorization": "Basic YWRtaW46d3Jvbmc="}
-JSON = {"Content-Type": "application/json"}
-PIECE = b"x" * 65536
 QUICK = Limits(first_request_s=0.2, idle_s=0.2, body_s=0.2, answer_s=0.2, body_bytes=1000)
-
-Handler = Callable[[str, list[Any]], Awaitable[Any]]
-
-
-async def idle_master(method: str, args: list[Any]) -> Any:
-    """Takes every job."""
-    return 17 if method == "SubmitJob" else []
-
-
-class Stand:
-    """A real LUXI server with a handler of the test, and the remote API before it."""
-
-    def __init__(self, directory: Path, handler: Handler = idle_master) -> None:
-        self.socket = directory / "luxi"
-        self.users = directory / "users"
-        self.users.write_text(USERS)
-        self.handler = handler
-
-    async def start_master(self) -> LuxiServer:
-        master = LuxiServer([self.socket], lambda method, args: self.handler(method, args))
-        await master.start()
-        return master
-
-    @asynccontextmanager
-    async def rapi(
-        self, settings: ServiceSettings | None = None, *, read_timeout_s: float = 10.0
-    ) -> AsyncIterator[RapiBed]:
-        master = await self.start_master()
-        pool = LuxiPool(self.socket, read_timeout_s=read_timeout_s)
-        try:
-            async with a_server(pool, self.users, settings=settings) as bed:
-                yield bed
-        finally:
-            await master.stop()
-
-
-def refused(answer: Answer, status: int) -> None:
-    assert answer.status == status, answer.body
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json.keys() == {"code", "message", "explain"}
-    assert answer.json["code"] == status
-    assert answer.json["message"] and answer.json["explain"]
-
 
 BODIES = [
     ("POST /2/groups", b"{", 400),
@@ -404,32 +356,6 @@ def test_what_the_master_refuses(tmp_path: Path, error: Exception, status: int) 
             assert ("retry-after" in answer.headers) == (status == 503)
 
     on_loop(work)
-
-
-class Endless:
-    """An answer of the master that has no end."""
-
-    def __init__(self) -> None:
-        self.begun = asyncio.Event()
-
-    async def handle(self, method: str, args: list[Any]) -> Any:
-        return self.pieces()
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        yield b'["'
-        while True:
-            yield PIECE
-            self.begun.set()
-            await asyncio.sleep(0)
-
-
-async def none_left(bed: RapiBed) -> None:
-    """The server has closed all connections."""
-    while bed.server.connections:
-        await asyncio.sleep(0.001)
-
-
-ASK_ALL = b"GET /2/instances?bulk=1 HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def test_half_an_answer_has_no_end(tmp_path: Path) -> None:

@@ -50,12 +50,17 @@ class Login:
             given = password
         elif scheme == "ha1":
             text = f"{self.name}:{REALM}:{password}"
-            given = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+            given = hashlib.md5(_as_sent(text), usedforsecurity=False).hexdigest()
             stored = stored.lower()
         else:
             logger.warning("user %s: unknown password scheme %r", self.name, scheme)
             return False
-        return hmac.compare_digest(given.encode(), stored.encode())
+        return hmac.compare_digest(_as_sent(given), _as_sent(stored))
+
+
+def _as_sent(text: str) -> bytes:
+    """The bytes of a credential or of the file, which may be no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def split_scheme(password: str) -> tuple[str, str]:

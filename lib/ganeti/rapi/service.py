@@ -45,6 +45,7 @@ JSON_TYPE = "application/json"
 LONG_BYTES = 256 * 1024  # what is longer is passed on in pieces, without a Content-Length
 
 
+UNEXPECTED_BODY_BYTES = 16 * 1024  # of somebody who has not logged in, or where none is looked at
 LIMITS = Limits(
     body_bytes=16 * 1024 * 1024,
     field_bytes=4096,
@@ -143,12 +144,13 @@ class RapiServer(Listener):
         record.resource = method
         self.gate.check(user, method)
         record.query = query = parse_query(raw.rel_url.raw_query_string)
+        limits = self._body_limits(method if user is not None else None)
         call = Call(
             resource=resource,
             method=raw.method,
             path=path,
             query=query,
-            body=parse_body(await self._content(raw), raw.headers.get("Content-Type")),
+            body=parse_body(await self._content(raw, limits), raw.headers.get("Content-Type")),
             master=self.master,
             events=self.events,
             consoles=self.consoles,
@@ -164,10 +166,16 @@ class RapiServer(Listener):
             record.job = answer
         return answer
 
-    async def _content(self, raw: web.BaseRequest) -> bytes:
+    def _body_limits(self, method: Method | None) -> Limits:
+        """Bodies are kept in memory, so only users may send large ones, and where they count."""
+        if method is not None and method.takes_body:
+            return self.limits
+        return replace(self.limits, body_bytes=min(UNEXPECTED_BODY_BYTES, self.limits.body_bytes))
+
+    async def _content(self, raw: web.BaseRequest, limits: Limits) -> bytes:
         try:
             await ask_for_body(raw)
-            return await read_body(raw, self.limits)
+            return await read_body(raw, limits)
         except BodyError as error:
             raise HttpError(error.status, str(error)) from error
         except (web.RequestPayloadError, HttpProcessingError) as error:
