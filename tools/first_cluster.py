@@ -46,6 +46,7 @@ GUEST_READY = "guest ready"
 BOOT_TIMEOUT_S = 60.0
 POLL_S = 0.02
 PROMPT_S = 3.0
+USUAL_NODES = 3
 BOOT_FILES = "boot"  # below the cluster's directory: initrds
 
 Say = Callable[[str], None]
@@ -143,11 +144,13 @@ def describe(cluster: VirtualCluster) -> dict[str, Any]:
 class FirstCluster:
     """A cluster with one instance, made or found below a directory."""
 
-    def __init__(self, directory: Path, nodes: int, hypervisor: str, say: Say) -> None:
+    def __init__(self, directory: Path, nodes: int | None, hypervisor: str, say: Say) -> None:
+        """`nodes` and `hypervisor` are those of a new cluster; None and `auto`: no wish."""
         self._wanted = hypervisor
+        self._wanted_nodes = nodes
         self._say = say
         self.steps: list[dict[str, Any]] = []
-        self.cluster, self.is_new = self._directories(directory, nodes)
+        self.cluster, self.is_new = self._directories(directory, nodes or USUAL_NODES)
         self.hypervisor = "fake"
         self.accelerator: str | None = None
 
@@ -238,6 +241,14 @@ class FirstCluster:
         """The instance runs; whether it was started just now."""
         enabled = self._run("gnt-cluster", "info")
         self.hypervisor = field(enabled, "Default hypervisor")
+        if not self.is_new:
+            ignored = without_effect(
+                (self._wanted_nodes, self._wanted),
+                (len(self.cluster.names), self.hypervisor),
+                self.cluster.directory,
+            )
+            if ignored:
+                self._say(ignored)
         rows = self._run("gnt-instance", "list", "--no-headers", "--separator=:", "-o", FIELDS)
         states = dict(row.split(":") for row in rows.splitlines())
         if INSTANCE not in states:
@@ -294,6 +305,25 @@ class FirstCluster:
             self._say(f"console of {INSTANCE}")
             for line in console.splitlines():
                 self._say(f"    {line}".rstrip())
+
+
+def without_effect(wanted: tuple[int | None, str], found: tuple[int, str], directory: Path) -> str:
+    """What to say of options for a new cluster that the one that exists does not fulfil.
+
+    `wanted` and `found`: number of nodes, hypervisor.
+    """
+    ignored = []
+    if wanted[0] not in (None, found[0]):
+        ignored.append(f"--nodes {wanted[0]}")
+    if wanted[1] not in ("auto", found[1]):
+        ignored.append(f"--hypervisor {wanted[1]}")
+    if not ignored:
+        return ""
+    return (
+        f"the cluster that exists has {found[0]} nodes and hypervisor {found[1]};"
+        f" {' and '.join(ignored)} changes nothing of it: another --dir makes a new cluster"
+        f" (tools/quickstart --dir {directory} --stop ends this one)"
+    )
 
 
 UNFINISHED = ("queued", "waiting", "running", "canceling")
