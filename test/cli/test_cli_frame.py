@@ -284,3 +284,30 @@ def test_a_page_is_laid_out_like_the_vector() -> None:
     assert (
         page([Fields([("Name", "a")]), Fields([("Name", "b")])]).splitlines() == two["text_lines"]
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("", []),
+        ("+", []),
+        ("name,,colour", ["Queried for unknown fields colour\n"]),
+    ],
+)
+def test_a_field_without_a_name_is_told_in_a_sentence(
+    tmp_path: Path, output: str, told: list[str]
+) -> None:
+    def query(kind: str, fields: list[str], _: Any) -> Any:
+        kinds = [{"name": n, "title": n, "doc": "", "kind": "text"} for n in fields]
+        for one in kinds:
+            one["kind"] = "unknown" if one["name"] in ("", "colour") else "text"
+        return {"fields": kinds, "data": []}
+
+    shell = Shell(tmp_path, LuxiReplay({"Query": query}))
+    ended = shell.run("gnt-instance", "list", "-o", output)
+    sentence = (
+        "Queried for a field without a name: write them as NAME,NAME;"
+        " gnt-instance list-fields shows all\n"
+    )
+    assert ended.status == 14
+    assert ended.err == "".join(f"Warning: {line}" for line in [*told, sentence])

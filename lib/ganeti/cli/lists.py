@@ -139,7 +139,14 @@ def warn_of_unknown(run: Run, definitions: Sequence[Mapping[str, Json]]) -> int:
     unknown = [field["name"] for field in definitions if field["kind"] == "unknown"]
     if not unknown:
         return EXIT_SUCCESS
-    run.err(f"Warning: Queried for unknown fields {', '.join(unknown)}")
+    named = [name for name in unknown if name]
+    if named:
+        run.err(f"Warning: Queried for unknown fields {', '.join(named)}")
+    if len(named) < len(unknown):
+        run.err(
+            "Warning: Queried for a field without a name: write them as NAME,NAME;"
+            f" {run.program} list-fields shows all"
+        )
     return EXIT_UNKNOWN_FIELD
 
 
