@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
-from fakes.rapi_bed import on_loop
-from fakes.rapi_stand import ADMIN, JSON, Stand, refused
+from fakes.rapi_bed import RapiBed, a_server, on_loop
+from fakes.rapi_stand import ADMIN, ASK_ALL, JSON, Endless, Stand, none_left, refused
+from ganeti.luxi.pool import LuxiPool
 
 
 def test_only_users_may_send_large_bodies_and_where_they_count(tmp_path: Path) -> None:
@@ -29,5 +33,70 @@ def test_credentials_that_are_no_text_are_wrong(tmp_path: Path) -> None:
             for login in (b"admin:\xff", b"nobody-known:\xff", b"hashed:\xff", b"\xff:\xff"):
                 given = {"Authorization": f"Basic {base64.b64encode(login).decode()}"}
                 refused(await bed.ask("GET", "/2/info", headers=given), 401)
+
+    on_loop(work)
+
+
+async def begin_list(bed: RapiBed) -> asyncio.StreamWriter:
+    """The connection of a client that has got the beginning of a list without an end."""
+    reader, writer = await bed.connect()
+    writer.write(ASK_ALL)
+    await reader.readuntil(b"\r\n\r\n")
+    return writer
+
+
+class Stubborn(Endless):
+    """Lists have no end; other questions are answered at once."""
+
+    async def handle(self, method: str, args: list[Any]) -> Any:
+        return self.pieces() if method == "QueryObjects" else 17
+
+
+def test_clients_that_go_away_leave_all_connections_free(tmp_path: Path) -> None:
+    async def work() -> None:
+        stand = Stand(tmp_path, Stubborn().handle)
+        pool = LuxiPool(stand.socket, pieces_connections=10, slot_wait_s=60.0)
+        master = await stand.start_master()
+        async with a_server(pool, stand.users) as bed:
+            for _ in range(20):
+                for writer in [await begin_list(bed) for _ in range(10)]:
+                    writer.transport.abort()
+                await none_left(bed)
+            for writer in [await begin_list(bed) for _ in range(10)]:  # all at the same time
+                writer.transport.abort()
+            await none_left(bed)
+        await master.stop()
+
+    on_loop(work)
+
+
+def test_clients_that_read_slowly_keep_only_lists_waiting(tmp_path: Path) -> None:
+    async def work() -> None:
+        stand = Stand(tmp_path, Stubborn().handle)
+        pool = LuxiPool(stand.socket, connections=2, pieces_connections=2, slot_wait_s=0.05)
+        master = await stand.start_master()
+        async with a_server(pool, stand.users) as bed:
+            slow = [await begin_list(bed) for _ in range(2)]
+            refused(await bed.ask("GET", "/2/instances?bulk=1"), 504)
+            assert (await bed.ask("PUT", "/2/tags?tag=x", headers=ADMIN)).json == 17
+            for writer in slow:
+                writer.transport.abort()
+            await none_left(bed)
+        await master.stop()
+
+    on_loop(work)
+
+
+def test_a_list_that_is_given_up_frees_its_connection_at_once(tmp_path: Path) -> None:
+    async def work() -> None:
+        stand = Stand(tmp_path, Stubborn().handle)
+        master = await stand.start_master()
+        pool = LuxiPool(stand.socket, pieces_connections=1, slot_wait_s=0.0)
+        asked: list[Any] = ["instance", ["name"], None, 0, None]
+        for _ in range(3):
+            async with aclosing(pool.pieces("QueryObjects", *asked)) as pieces:
+                await anext(pieces)
+        await pool.close()
+        await master.stop()
 
     on_loop(work)

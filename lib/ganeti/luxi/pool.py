@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 from ganeti.constants import LUXI_CONNECT_TIMEOUT_S, LUXI_END, LUXI_READ_TIMEOUT_S
@@ -31,6 +32,8 @@ READ_BYTES = 256 * 1024
 CONNECTIONS = 64  # of one daemon; more requests wait for a free one
 LONG_CALLS = frozenset({"WaitForJobChange"})  # wait for events: they don't keep others waiting
 LONG_CONNECTIONS = 400  # the master lets 1,000 clients in
+PIECES_CONNECTIONS = 32  # for `pieces`, whose readers may be slow: they keep no calls waiting
+SLOT_WAIT_S = 30.0  # for one of these connections to be free
 KEPT = 16
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -45,6 +48,8 @@ class LuxiPool:
         *,
         connections: int = CONNECTIONS,
         long_connections: int = LONG_CONNECTIONS,
+        pieces_connections: int = PIECES_CONNECTIONS,
+        slot_wait_s: float = SLOT_WAIT_S,
         connect_timeout_s: float = LUXI_CONNECT_TIMEOUT_S,
         read_timeout_s: float = LUXI_READ_TIMEOUT_S,
     ) -> None:
@@ -52,12 +57,16 @@ class LuxiPool:
         self._free: list[Connection] = []
         self._slots = asyncio.Semaphore(connections)
         self._long_slots = asyncio.Semaphore(long_connections)
+        self._pieces_slots = asyncio.Semaphore(pieces_connections)
+        self._slot_wait_s = slot_wait_s
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
 
     async def call(self, method: str, *args: Json) -> Json:
         """The result of a method."""
-        message = b"".join([piece async for piece in self._message(method, args)])
+        slots = self._long_slots if method in LONG_CALLS else self._slots
+        async with aclosing(self._message(method, args, slots)) as source:
+            message = b"".join([piece async for piece in source])
         return protocol.decode_answer(message, version=LUXI_VERSION)
 
     async def pieces(self, method: str, *args: Json) -> AsyncGenerator[bytes, None]:
@@ -68,20 +77,20 @@ class LuxiPool:
         tail = protocol.result_end(LUXI_VERSION)[: -len(LUXI_END)]
         held = b""  # the tail can't be told from the result before the end
         began = False
-        source = self._message(method, args)
-        async for piece in source:
-            held += piece
-            if not began:
-                if len(held) < len(RESULT_KEY) and RESULT_KEY.startswith(held):
-                    continue
-                if not held.startswith(RESULT_KEY):
-                    rest = b"".join([held, *[more async for more in source]])
-                    yield _result_text(rest)
-                    return
-                began, held = True, held[len(RESULT_KEY) :]
-            if len(held) > len(tail):
-                yield held[: -len(tail)]
-                held = held[-len(tail) :]
+        async with aclosing(self._message(method, args, self._pieces_slots)) as source:
+            async for piece in source:
+                held += piece
+                if not began:
+                    if len(held) < len(RESULT_KEY) and RESULT_KEY.startswith(held):
+                        continue
+                    if not held.startswith(RESULT_KEY):
+                        rest = b"".join([held, *[more async for more in source]])
+                        yield _result_text(rest)
+                        return
+                    began, held = True, held[len(RESULT_KEY) :]
+                if len(held) > len(tail):
+                    yield held[: -len(tail)]
+                    held = held[-len(tail) :]
         if held != tail:
             raise ProtocolError("the end of the master's answer is not as expected")
 
@@ -91,12 +100,27 @@ class LuxiPool:
             _, writer = self._free.pop()
             writer.close()
 
-    async def _message(self, method: str, args: tuple[Json, ...]) -> AsyncGenerator[bytes, None]:
+    async def _message(
+        self, method: str, args: tuple[Json, ...], slots: asyncio.Semaphore
+    ) -> AsyncGenerator[bytes, None]:
         """The answer's message in pieces, without its end byte."""
         request = protocol.encode_request(method, list(args), LUXI_VERSION)
-        async with self._long_slots if method in LONG_CALLS else self._slots:
-            async for piece in self._exchange(request, again=method in READ_ONLY):
-                yield piece
+        await self._take(slots)
+        try:
+            async with aclosing(self._exchange(request, again=method in READ_ONLY)) as source:
+                async for piece in source:
+                    yield piece
+        finally:
+            slots.release()
+
+    async def _take(self, slots: asyncio.Semaphore) -> None:
+        """One of the connections that may be open; LuxiTimeoutError when none gets free."""
+        try:
+            async with asyncio.timeout(self._slot_wait_s if slots.locked() else None):
+                await slots.acquire()
+        except TimeoutError as error:
+            text = "too many requests wait for the master daemon; none of them ended within"
+            raise LuxiTimeoutError(f"{text} {self._slot_wait_s:g} s") from error
 
     async def _exchange(self, request: bytes, *, again: bool) -> AsyncGenerator[bytes, None]:
         while True:

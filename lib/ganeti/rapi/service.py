@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 SERVER = f"Ganeti {RELEASE}"
 JSON_TYPE = "application/json"
+LONGEST_ANSWER_S = 600.0  # for a client to take a long answer, however steadily it reads
 LONG_BYTES = 256 * 1024  # what is longer is passed on in pieces, without a Content-Length
 
 
@@ -208,11 +209,12 @@ class RapiServer(Listener):
             response = web.StreamResponse(status=answer.status)
             self._head(response, answer.headers, answer.content_type)
             try:
-                await response.prepare(raw)
-                await self._write(response, begin)
-                async for piece in pieces:
-                    await self._write(response, piece)
-                await response.write_eof(end)
+                async with asyncio.timeout(None if answer.live else LONGEST_ANSWER_S):
+                    await response.prepare(raw)
+                    await self._write(response, begin)
+                    async for piece in pieces:
+                        await self._write(response, piece)
+                    await response.write_eof(end)
             except (GenericError, TimeoutError) as error:
                 # Half an answer must not look like a whole one: no end is written.
                 logger.warning("%s: the answer to %s broke off: %s", raw.path, raw.remote, error)
