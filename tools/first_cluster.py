@@ -320,8 +320,8 @@ def without_effect(wanted: tuple[int | None, str], found: tuple[int, str], direc
     if not ignored:
         return ""
     return (
-        f"the cluster that exists has {found[0]} nodes and hypervisor {found[1]};"
-        f" {' and '.join(ignored)} changes nothing of it: another --dir makes a new cluster"
+        f"the cluster that exists has {found[0]} nodes and hypervisor {found[1]}, and does not"
+        f" heed {' and '.join(ignored)}: another --dir makes a new cluster"
         f" (tools/quickstart --dir {directory} --stop ends this one)"
     )
 

@@ -211,6 +211,8 @@ def test_an_object_that_is_asked_for_by_name_must_exist(cluster: FakeCluster) ->
         with pytest.raises(OpPrereqError) as refused:
             ask(cluster, what, ["name"], ["|", ["==", "name", "nosuch"]])
         assert refused.value.args == (f"{noun} name nosuch not found", "unknown_entity")
+        with pytest.raises(OpPrereqError, match="--x not found; options come before names"):
+            ask(cluster, what, ["name"], ["|", ["==", "name", "--x"]])
 
 
 def test_objects_come_in_the_order_of_the_names(cluster: FakeCluster) -> None:

@@ -27,13 +27,18 @@ from ganeti.utils.text import nice_sort_key
 # Finding objects by what people type.
 
 
+def _way_out(name: str, usual: str) -> str:
+    """People write options behind the names, where they are names, too."""
+    return "options come before names" if name.startswith("-") else usual
+
+
 def instance(config: Snapshot, name: str) -> Instance:
     found = config.find_instance(name)
     if found is None:
         raise OpPrereqError(
             f"instance {name!r} is not known, or the shortened name is ambiguous",
             Code.NOENT,
-            hint="gnt-instance list shows all",
+            hint=_way_out(name, "gnt-instance list shows all"),
         )
     return found
 
@@ -58,7 +63,7 @@ def node(config: Snapshot, name: str) -> Node:
         raise OpPrereqError(
             f"node {name!r} is not known, or the shortened name is ambiguous",
             Code.NOENT,
-            hint="gnt-node list shows all",
+            hint=_way_out(name, "gnt-node list shows all"),
         )
     return found
 
@@ -67,7 +72,9 @@ def group(config: Snapshot, name: str) -> NodeGroup:
     found = config.find_group(name)
     if found is None:
         raise OpPrereqError(
-            f"node group {name!r} is not known", Code.NOENT, hint="gnt-group list shows all"
+            f"node group {name!r} is not known",
+            Code.NOENT,
+            hint=_way_out(name, "gnt-group list shows all"),
         )
     return found
 
@@ -76,7 +83,9 @@ def network(config: Snapshot, name: str) -> Network:
     found = config.find_network(name)
     if found is None:
         raise OpPrereqError(
-            f"network {name!r} is not known", Code.NOENT, hint="gnt-network list shows all"
+            f"network {name!r} is not known",
+            Code.NOENT,
+            hint=_way_out(name, "gnt-network list shows all"),
         )
     return found
 

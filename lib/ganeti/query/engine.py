@@ -183,7 +183,8 @@ def find_all(table: Table[R], names: Iterable[str | int]) -> list[R]:
         if row is not None:
             rows.append(row)
         elif table.noun is not None:
-            raise OpPrereqError(f"{table.noun} name {name} not found", Code.NOENT)
+            hint = "options come before names" if str(name).startswith("-") else ""
+            raise OpPrereqError(f"{table.noun} name {name} not found", Code.NOENT, hint=hint)
     return rows
 
 
