@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from fakes.rapi_bed import RapiBed, a_server, on_loop
 from fakes.small_cluster import Client, SmallCluster, add_tags, delay
-from ganeti.errors import NoMasterError
+from ganeti.errors import LuxiTimeoutError, NoMasterError
 from ganeti.luxi.pool import LuxiPool
 from ganeti.luxi.server import LuxiServer
 from ganeti.master.event_feed import EventFeed
@@ -340,6 +340,40 @@ def test_a_master_that_is_away_is_asked_until_it_answers() -> None:
             master.answers.put_nowait({"last": "new-7", "reset": True, "events": []})
             assert b"event: reset" in await anext(stream)
         events.close()
+
+    on_loop(life)
+
+
+def test_who_is_welcome_no_more_is_told_nothing_more() -> None:
+    async def life() -> None:
+        master = PlayedMaster()
+        events = Events(master)  # type: ignore[arg-type]
+        welcome = [True]
+        kinds = frozenset({"job"})
+        async with aclosing(events.stream(kinds, None, lambda: welcome[0])) as stream:
+            await anext(stream)
+            master.tell(1)
+            assert b'"id":1' in await anext(stream)
+            welcome[0] = False
+            master.tell(2)
+            with pytest.raises(StopAsyncIteration):
+                await anext(stream)
+        events.close()
+
+    on_loop(life)
+
+
+def test_a_master_that_hangs_keeps_no_reader_waiting_for_the_others() -> None:
+    class Hanging(PlayedMaster):
+        async def call(self, method: str, last: str | None, kinds: Any, timeout: float) -> Any:
+            return await self.answers.get()
+
+    async def life() -> None:
+        events = Events(Hanging(), EventSettings(begin_s=0.01))  # type: ignore[arg-type]
+        streams = [events.stream(frozenset({"job"}), None) for _ in range(20)]
+        found = await asyncio.gather(*map(anext, streams), return_exceptions=True)
+        assert [type(one) for one in found] == [LuxiTimeoutError] * 20
+        assert not events.streams
 
     on_loop(life)
 

@@ -160,12 +160,16 @@ def test_requests_are_let_in_by_token(store: TokenStore, clock: Clock) -> None:
             assert answer.status == 401 and "www-authenticate" in answer.headers
             basic = base64.b64encode(f"admin:{secret}".encode()).decode()
             assert await status(bed, {"Authorization": f"Basic {basic}"}, "GET", "/version") == 401
+            user = await bed.server.gate.user(good, "192.0.2.1")
+            assert bed.server.gate.is_welcome(user)
             clock.now += DAY_S
             assert await status(bed, good, "GET", "/version") == 401
+            assert not bed.server.gate.is_welcome(user)
             clock.now -= DAY_S
             store.revoke([token.id])
             bed.server.gate.users.load()
             assert await status(bed, good, "GET", "/version") == 401
+            assert not bed.server.gate.is_welcome(user)
 
     on_loop(work)
 

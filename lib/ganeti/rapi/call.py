@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -25,7 +25,10 @@ JSON_TYPE = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`body` is the parsed JSON, None without one. `headers` have lower-case names."""
+    """`body` is the parsed JSON, None without one. `headers` have lower-case names.
+
+    `is_welcome`: whether who asks would be let in again, for answers that take long.
+    """
 
     resource: Resource
     method: str
@@ -35,6 +38,7 @@ class Call:
     master: LuxiPool
     events: Events
     consoles: Consoles
+    is_welcome: Callable[[], bool]
     user: User | None = None
     peer: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ganeti.errors import GenericError, ParseError
+from ganeti.errors import GenericError, LuxiTimeoutError, ParseError
 from ganeti.luxi.pool import LuxiPool
 from ganeti.serializer import Json, dump_bytes
 
@@ -31,6 +31,7 @@ class EventSettings:
 
     beat_s: float = 15.0  # between two signs of life; what is between drops idle connections
     poll_s: float = 30.0  # the master is asked again after so long without an event
+    begin_s: float = 30.0  # the master has for its first answer
     retry_s: float = 0.5  # until a master that is away is asked again
     backlog: int = 2000  # events that a reader may be behind
 
@@ -107,6 +108,10 @@ class Stream:
             self._wake = None
 
 
+def always() -> bool:
+    return True
+
+
 class Events:
     """Follows the master's events as long as somebody wants them. On the loop."""
 
@@ -119,25 +124,24 @@ class Events:
         self._beginning = asyncio.Lock()
         self._is_closed = False
 
-    async def stream(self, kinds: frozenset[str], since: str | None) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, kinds: frozenset[str], since: str | None, is_welcome: Callable[[], bool] = always
+    ) -> AsyncGenerator[bytes, None]:
         """The text for one reader: events behind `since`, or from now on.
 
         The first piece may raise what the master answers. TimeoutError: the reader is too slow.
-        Ends when the daemon does.
+        Ends when the daemon does; who is welcome no more is told nothing more.
         """
         stream = Stream(kinds, self.settings.backlog)
         self.streams.add(stream)
         try:
             await self._follow()
             yield await self._catch_up(stream, since)
-            while not self._is_closed:
-                text = stream.take()
-                if text:
-                    yield text
-                    continue
+            while True:
                 await stream.wait(self.settings.beat_s)
-                if not self._is_closed:
-                    yield stream.take() or stream.beat()
+                if self._is_closed or not is_welcome():
+                    return
+                yield stream.take() or stream.beat()
         finally:
             self.streams.discard(stream)
 
@@ -170,10 +174,14 @@ class Events:
 
     async def _follow(self) -> None:
         """From now on what happens is offered to all streams."""
-        async with self._beginning:
-            if self._follower is None or self._follower.done():
-                self._last = _Answer(await self._master.call(METHOD, None, None, 0)).last
-                self._follower = asyncio.get_running_loop().create_task(self._run())
+        try:
+            async with asyncio.timeout(self.settings.begin_s), self._beginning:
+                if self._follower is None or self._follower.done():
+                    self._last = _Answer(await self._master.call(METHOD, None, None, 0)).last
+                    self._follower = asyncio.get_running_loop().create_task(self._run())
+        except TimeoutError as error:  # many may wait for the first of them
+            text = f"the master did not answer within {self.settings.begin_s:g} s"
+            raise LuxiTimeoutError(text) from error
 
     async def _run(self) -> None:
         is_away = False

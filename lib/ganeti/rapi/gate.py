@@ -62,6 +62,10 @@ class Gate:
         self.guesses.was_right(who)
         return user
 
+    def is_welcome(self, user: User | None) -> bool:
+        """Whether somebody who was let in would be now: is still a user, with a valid token."""
+        return user is None or self.users.again(user, self.settings.clock()) is not None
+
     def claimed(self, headers: Mapping[str, str]) -> tuple[str, str]:
         """Who the request says it is, right or not: a user's name, a token's number."""
         given = headers.get("Authorization") or ""

@@ -32,7 +32,7 @@ async def events(call: Call) -> Reply:
     if since is not None and (len(since) > LONGEST_ID or not since.isprintable()):
         raise bad_request(f"{since[:LONGEST_ID]!r} is no id of an event")
     return Reply(
-        call.events.stream(kinds, since),
+        call.events.stream(kinds, since, call.is_welcome),
         headers=HEADERS,
         content_type=CONTENT_TYPE,
         live=True,

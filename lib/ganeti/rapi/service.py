@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -155,6 +156,7 @@ class RapiServer(Listener):
             master=self.master,
             events=self.events,
             consoles=self.consoles,
+            is_welcome=partial(self.gate.is_welcome, user),
             user=user,
             peer=peer,
             headers=raw.headers,
