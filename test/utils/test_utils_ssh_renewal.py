@@ -54,3 +54,12 @@ def test_lengths_that_ssh_keygen_makes(kind: str | None, bits: int | None, fine:
         assert fine
     except OpPrereqError as error:
         assert not fine and error.code == Code.INVAL
+
+
+def test_a_key_that_is_given_twice_is_written_once(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    key = ssh.make_root_key(paths, "ecdsa", 256)
+    ssh.authorize(paths, [key, key])
+    ssh.authorize(paths, [key])
+    text = (ssh.root_directory(paths) / "authorized_keys").read_text()
+    assert text == f"{key}\n"

@@ -117,7 +117,7 @@ def authorize(paths: Paths, keys: Sequence[PublicKey]) -> None:
     path = root_directory(paths) / "authorized_keys"
     old = path.read_text().splitlines() if path.exists() else []
     known = {line.split()[1] for line in old if len(line.split()) > 1}
-    new = [str(key) for key in keys if key.data not in known]
+    new = [str(key) for key in {key.data: key for key in keys}.values() if key.data not in known]
     if new:
         LocalDisk().replace(path, "".join(f"{line}\n" for line in [*old, *new]).encode())
 
