@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fakes.nodes import a_root, client_pair
 from fakes.services import FakeServices, a_cluster, run_unit
 from ganeti.config.distribute import ssconf_of
 from ganeti.config.snapshot import Snapshot
+from ganeti.errors import OpExecError
 from ganeti.http.tls import client_context, digest_of_pem
 from ganeti.master.crypto import stage_cluster_certificate
 from ganeti.model.node import Node
@@ -171,3 +173,35 @@ def test_a_renewal_that_ends_anywhere_leaves_every_node_within_reach(tmp_path: P
             assert fail_at > 10
             return
     raise AssertionError("the renewal has no end")
+
+
+async def renewed_by_hand(root: Path, *, restarted: bool) -> None:
+    """Somebody has put another client.pem on the master; then the certificates are renewed."""
+    bed = Renewing(root, asyncio.get_running_loop())
+    await bed.start()
+    everybody = set(bed.config.nodes)
+    stranger = Paths(root / "stranger")
+    a_root(stranger.root, "stranger.example.com")
+    bed.paths.client_pem.write_bytes(stranger.client_pem.read_bytes())
+    if restarted:
+        await bed.client.close()
+        bed.client = bed.a_client()
+        with pytest.raises(OpExecError, match="the master's own, does not tell"):
+            await bed.run()
+        digest = digest_of_pem(bed.paths.client_pem)
+        for paths in bed.roots.values():  # as the refusal says
+            place = paths.ssconf("master_candidates_certs")
+            place.write_text(f"{place.read_text()}\nmaster={digest}\n")
+    await bed.run()
+    assert await bed.reached(bed.a_client()) == everybody
+    assert await bed.reached(RpcClient(HttpTransport(client_context(stranger)))) == set()
+    certs = {uuid: digest_of_pem(paths.client_pem) for uuid, paths in bed.roots.items()}
+    assert bed.config.cluster.candidate_certs == certs
+    await bed.stop()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_renewal_mends_a_certificate_that_was_put_there_by_hand(
+    tmp_path: Path, restarted: bool
+) -> None:
+    asyncio.run(renewed_by_hand(tmp_path, restarted=restarted))

@@ -19,13 +19,14 @@ from immutables import Map
 
 from ganeti.config.checkpoint import Saved
 from ganeti.config.snapshot import Snapshot
-from ganeti.errors import ConfigurationError, GenericError
+from ganeti.errors import ConfigurationError, GenericError, X509CertError
 from ganeti.model.node import Node
 from ganeti.model.ssconf import ssconf_values
 from ganeti.rpc import calls
 from ganeti.rpc.base import Call, Outcome, P, R, Target
 from ganeti.rpc.calls import JournalState
 from ganeti.rpc.follow import JournalRpc, send_file
+from ganeti.utils import x509
 from ganeti.utils.files import Disk
 from ganeti.utils.offload import Offloader
 from ganeti.version import RELEASE
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG_DATA = "config.data"
 INSTANCE_LIST = "instance_list"
+CERTIFICATES = "master_candidates_certs"
 MISSED_PAUSE_S = 1.0  # for a node that answers, but can't write them
 
 
@@ -71,6 +73,30 @@ def ssconf_that_fits(snapshot: Snapshot) -> dict[str, str]:
         return values
 
 
+def without_lockout(values: Mapping[str, str], own: Path) -> dict[str, str]:
+    """The set, but for a list of certificates that lacks the one of `own`, which this master shows.
+
+    Nodes with that list would not listen to this master any more, so that nobody could correct it.
+    """
+    listed = values.get(CERTIFICATES, "")
+    if not listed or not own.exists():
+        return dict(values)
+    try:
+        digest = x509.digest(x509.load_certificate(own))
+    except X509CertError as error:
+        logger.error("the nodes keep their list of certificates: %s", error)
+    else:
+        if digest in {line.partition("=")[2] for line in listed.splitlines()}:
+            return dict(values)
+        logger.error(
+            "the nodes keep their list of certificates: the configuration lists another one than"
+            " %s, of %s; gnt-cluster renew-crypto --new-node-certificates makes new ones",
+            digest,
+            own,
+        )
+    return {key: value for key, value in values.items() if key != CERTIFICATES}
+
+
 class Distributor:
     """Lives on the loop. One piece of work at a time for each of the two parts; what comes
     meanwhile is done together afterwards."""
@@ -84,8 +110,11 @@ class Distributor:
         offload: Offloader,
         target_of: Callable[[Node], Target],
         generation: Callable[[], str],
+        certificate: Path,
     ) -> None:
+        """`path`: config.data; `certificate`: what this master shows the nodes."""
         self._path = path
+        self._certificate = certificate
         self._disk = disk
         self._rpc = rpc
         self._offload = offload
@@ -182,7 +211,7 @@ class Distributor:
         while self._next is not None:
             snapshot, self._next = self._next, None
             try:
-                values = await self._offload(partial(ssconf_that_fits, snapshot))
+                values = await self._offload(partial(self._ssconf_of, snapshot))
             except ConfigurationError as error:
                 logger.error("ssconf files can't be computed: %s", error)
                 continue
@@ -193,6 +222,9 @@ class Distributor:
             self._targets = {target.uuid: target for target in targets}
             self._missed = {}
             await self._send_ssconf(targets)
+
+    def _ssconf_of(self, snapshot: Snapshot) -> dict[str, str]:
+        return without_lockout(ssconf_that_fits(snapshot), self._certificate)
 
     async def _send_ssconf(self, targets: Sequence[Target]) -> None:
         outcomes = await self._rpc.all(

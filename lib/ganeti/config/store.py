@@ -123,6 +123,7 @@ class ConfigStore:
             offload=offload,
             target_of=target_of,
             generation=lambda: str(self.journal.generation),
+            certificate=paths.client_pem,
         )
         self.journal = self._make_journal(settings.replication, owner)
         self.journal.on_degraded, self.journal.on_deposed = on_degraded, on_deposed

@@ -111,6 +111,7 @@ class CandidateRule:
     """Decides which client certificates a node listens to; reads its files when they changed."""
 
     def __init__(self, paths: Paths) -> None:
+        self._shown_file = paths.virtual(paths.ssconf("master_candidates_certs"))
         self._digests_file = paths.ssconf("master_candidates_certs")
         self._server_pem = paths.server_pem
         self._seen: tuple[tuple[int, int, int] | None, ...] = ()
@@ -126,7 +127,15 @@ class CandidateRule:
                 return None
         except X509CertError as error:  # the node has left its cluster
             return f"no certificate can be accepted: {error}"
-        return f"certificate {digest} is not that of a master candidate"
+        return f"certificate {digest} is not that of a master candidate; {self._way_out(digest)}"
+
+    def _way_out(self, digest: str) -> str:
+        """Nothing that comes over the network may mend this: only root of this node."""
+        return (
+            f"if it is the master's own, put the line master={digest} into"
+            f" {self._shown_file} of this node and run gnt-cluster renew-crypto"
+            " --new-node-certificates on the master"
+        )
 
     def _current(self) -> frozenset[str]:
         seen = (_stamp(self._digests_file), _stamp(self._server_pem))

@@ -84,7 +84,15 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewPlan]):
         return None
 
     def _renew_certificates(self, plan: RenewPlan) -> None:
-        former = self._tell([plan.master], "get")[plan.master.uuid]
+        told = self._tell([plan.master], "get")
+        if plan.master.uuid not in told:
+            raise OpExecError(
+                f"node {plan.master.name}, the master's own, does not tell its certificate (see"
+                " above); nothing was changed"
+            )
+        former = told[plan.master.uuid]
+        if former not in self.services.snapshot().cluster.candidate_certs.values():
+            self._list_own(plan, former)
         digests = self._prepare(plan)
         part = [node for node in plan.others if node.uuid in digests]
         self._list_digests(plan, digests, {f"{plan.master.uuid}-{BOOTSTRAP}": former})
@@ -139,6 +147,18 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewPlan]):
                 for node in left:
                     self.warn(f"{action} on node {node.name}: {outcomes[node.uuid].error}")
         return digests
+
+    def _list_own(self, plan: RenewPlan, digest: str) -> None:
+        """The master's client.pem was replaced by hand: it is listed while nodes still listen to
+        the one that masterd has in memory, beside all others."""
+
+        def change(draft: Draft) -> None:
+            cluster = draft.snapshot.cluster
+            certs = {**cluster.candidate_certs, f"{plan.master.uuid}-{BOOTSTRAP}": digest}
+            draft.update_cluster(replace(cluster, candidate_certs=certs))
+
+        self.commit(change)
+        self.services.distribute()
 
     def _list_digests(
         self, plan: RenewPlan, digests: Mapping[str, str], more: Mapping[str, str]

@@ -18,6 +18,7 @@ from ganeti.serializer import Json, decode
 from ganeti.version import CONFIG_VERSION, RELEASE
 
 MOST_CLOCK_SKEW_S = 150.0
+CERTIFICATE_CURE = "gnt-cluster renew-crypto --new-node-certificates makes new ones"
 SSCONF_CURE = "gnt-cluster redist-conf writes it anew"
 
 Answers = Mapping[str, Json]
@@ -102,10 +103,16 @@ def _certificate(config: Snapshot, node: Node, answers: Answers) -> Iterator[Fin
 def _digest(config: Snapshot, node: Node, digest: str) -> Iterator[Finding]:
     listed = config.cluster.candidate_certs.get(node.uuid)
     if node.master_candidate and listed is None:
-        text = f"node {node.name} is a master candidate, but its certificate is not listed"
+        text = (
+            f"node {node.name} is a master candidate, but its certificate is not listed;"
+            f" {CERTIFICATE_CURE}"
+        )
         yield Finding("ECLUSTERCLIENTCERT", "", text)
     elif node.master_candidate and listed != digest:
-        text = f"node {node.name} has another client certificate than the listed one"
+        text = (
+            f"node {node.name} has another client certificate than the listed one;"
+            f" {CERTIFICATE_CURE}"
+        )
         yield Finding("ECLUSTERCLIENTCERT", "", text)
     elif not node.master_candidate and listed is not None:
         text = f"node {node.name} is no master candidate, but its certificate is listed"
