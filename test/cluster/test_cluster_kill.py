@@ -30,6 +30,7 @@ from ganeti.opcodes.test import OpTestDelay
 from ganeti.serializer import Json
 from ganeti.types import DiskTemplate, HypervisorKind, InstanceCreateMode, TagKind
 from ganeti.utils.daemons import MASTERD, NODED
+from virtual_cluster import FILE_STORAGE, OS_DIRECTORY
 
 ROUNDS = int(os.environ.get("GANETI_KILL_ROUNDS", "50"))
 SEED = int(os.environ.get("GANETI_KILL_SEED") or random.randrange(1 << 32))
@@ -43,6 +44,12 @@ KVM_SHARE = 0.3  # of the instances: a start of QEMU costs much more than one of
 SETTLE_S = 120.0
 PAUSE_S = 0.2  # of a client, on average: three of them make about 15 jobs a second
 QUERY_PIECE = 500
+
+MARK = b"whole"  # what an OS script leaves on the disk of an instance that it has finished
+MARKING = f"""#!/bin/sh
+set -e
+printf {MARK.decode()} | dd of="$DISK_0_PATH" conv=notrunc 2>/dev/null
+"""
 
 pytestmark = pytest.mark.timeout(60 + 6 * ROUNDS + 2 * SETTLE_S)
 
@@ -67,6 +74,10 @@ class History:
 def cluster() -> Iterator[ClusterBed]:
     with virtual_cluster(3) as bed:
         bed.add_empty_os("noop")
+        bed.add_empty_os("marking")
+        for node in bed.cluster.names:
+            script = bed.cluster.paths(node).below(OS_DIRECTORY) / "marking/create"
+            script.write_text(MARKING)
         if KVM is HypervisorKind.KVM:
             bed.ok(
                 " ".join(INIT).replace("=fake", "=fake,kvm") + f" {QEMU_OPTION} cluster.example.com"
@@ -122,11 +133,11 @@ class LoadingClient(threading.Thread):
 
     def _create(self) -> None:
         name = f"{self.name}-{self._count}.example.com"
-        hypervisor = KVM if self._random.random() < KVM_SHARE else HypervisorKind.FAKE
-        nics: Json = (
-            [] if hypervisor is HypervisorKind.KVM else [{}]
-        )  # it would boot from the network
-        number = self._submit(a_creation(name, hypervisor=hypervisor, nics=nics))
+        if KVM is not HypervisorKind.FAKE and self._random.random() < KVM_SHARE:
+            op = a_creation(name, hypervisor=KVM, nics=[])  # it would boot from the network
+        else:
+            op = a_creation(name, hypervisor=HypervisorKind.FAKE, **MARKED)
+        number = self._submit(op)
         self.history.creations[number] = name
         self._instances.append((number, name))
 
@@ -153,16 +164,26 @@ class LoadingClient(threading.Thread):
             self.history.succeeded.add(number)
 
 
+MARKED: dict[str, Json] = {
+    "disk_template": DiskTemplate.FILE,
+    "disks": [{"size": 1024}],
+    "os_type": "marking+default",
+}
+
+
 def a_creation(name: str, **more: Json) -> OpInstanceCreate:
+    values: dict[str, Json] = {
+        "disk_template": DiskTemplate.DISKLESS,
+        "disks": [],
+        "os_type": "noop+default",
+        "nics": [{}],
+    }
     return OpInstanceCreate(
         instance_name=name,
         mode=InstanceCreateMode.CREATE,
-        disk_template=DiskTemplate.DISKLESS,
-        disks=[],
-        os_type="noop+default",
         name_check=False,
         ip_check=False,
-        **{"nics": [{}], **more},
+        **(values | more),
     )
 
 
@@ -344,14 +365,27 @@ def broken_instances(
                 yield f"instance {name} was made by job {number}, but is lost"
             if found[number] != "success" and name in states:
                 # Whole before it is started, it may stay when only that went wrong.
-                words = words_of(bed, number)
-                if "starting instance" not in words:
-                    yield f"instance {name} is there, but {words}"
+                if not is_whole(bed, name):
+                    yield f"instance {name} is there half made: {words_of(bed, number)}"
             if removed.get(name) == "success" and name in states:
                 yield f"instance {name} was removed, but is there"
     for name, state in states.items():
         if state != "running" and bed(f"gnt-instance startup {name}").rc != 0:
             yield f"instance {name} is in state {state} and can't be started"
+
+
+def beginning(disk: Path) -> bytes:
+    with disk.open("rb") as file:
+        return file.read(len(MARK))
+
+
+def is_whole(bed: ClusterBed, name: str) -> bool:
+    """Whether its OS is on its disk; one without disks has nothing that could be missing."""
+    places = [bed.cluster.paths(node).below(FILE_STORAGE) / name for node in bed.cluster.names]
+    disks = [disk for place in places if place.is_dir() for disk in place.iterdir()]
+    if not disks:
+        return bed.ok(f"gnt-instance list --no-headers -o disk_template {name}") == "diskless\n"
+    return all(beginning(disk) == MARK for disk in disks)
 
 
 def broken_by_verify(bed: ClusterBed) -> Iterator[str]:
