@@ -233,6 +233,16 @@ def test_tickets_and_sessions_are_bounded(tmp_path: Path) -> None:
     with_stand(tmp_path, work, tickets=3, sessions_of_user=1)
 
 
+def test_one_user_does_not_take_all_tickets(tmp_path: Path) -> None:
+    async def work(stand: Stand) -> None:
+        for _ in range(2):
+            await stand.ticket()
+        status, answer = await stand.post()
+        assert status == 503 and "2 tickets of user" in answer["message"]
+
+    with_stand(tmp_path, work, tickets=3, tickets_of_user=2)
+
+
 def test_the_session_ends_with_the_guest(tmp_path: Path) -> None:
     async def work(stand: Stand) -> None:
         stand.master.guests["web"] = Guest(["sh", "-c", "echo login:; read x; exit 0"])

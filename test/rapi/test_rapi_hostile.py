@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fakes.rapi_bed import RapiBed, a_server, on_loop
 from fakes.rapi_stand import ADMIN, ASK_ALL, JSON, Endless, Stand, none_left, refused
+from ganeti.http.listener import Limits, loop_factory
+from ganeti.http.tls import digest_of, digest_of_pem, server_context
 from ganeti.luxi.pool import LuxiPool
+from ganeti.rapi.service import ServiceSettings
+from ganeti.utils import x509
 
 
 def test_only_users_may_send_large_bodies_and_where_they_count(tmp_path: Path) -> None:
@@ -100,3 +106,51 @@ def test_a_list_that_is_given_up_frees_its_connection_at_once(tmp_path: Path) ->
         await master.stop()
 
     on_loop(work)
+
+
+ASK = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_connections_that_have_asked_once_do_not_keep_others_out(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Stand(tmp_path).rapi(ServiceSettings(limits=Limits(connections=5))) as bed:
+            kept = [await bed.connect() for _ in range(5)]
+            for reader, writer in [*kept[1:], kept[0]]:  # the second is idle for longest
+                writer.write(ASK)
+                await reader.readuntil(b"\n2\n")
+            assert (await bed.ask("GET", "/version")).json == 2
+            assert (await kept[1][0].read()) == b""
+            for reader, writer in (kept[0], *kept[2:]):
+                writer.write(ASK)
+                await reader.readuntil(b"\n2\n")
+                writer.close()
+
+    on_loop(work)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, loop_factory()])
+def test_renewed_certificates_leave_none_of_before(tmp_path: Path, new_loop: Any) -> None:
+    async def seen(port: int) -> bytes | None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        shown: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return shown
+
+    async def work() -> None:
+        pems = [tmp_path / f"{number}.pem" for number in range(4)]
+        for number, pem in enumerate(pems, 1):
+            pem.write_bytes(x509.make_server(1_700_000_000.0, serial=number).pem())
+        stand = Stand(tmp_path)
+        first, *later = map(server_context, pems)
+        async with a_server(LuxiPool(stand.socket), stand.users, tls=first) as bed:
+            await asyncio.gather(*map(bed.server.renew_tls, later))  # key, chain and certificate
+            shown = {await seen(bed.server.port) for _ in range(20)}
+            assert [digest_of(one) for one in shown if one] == [digest_of_pem(pems[-1])]
+            port = bed.server.port
+        with pytest.raises(ConnectionRefusedError):  # those between do not listen any more
+            await seen(port)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(work())

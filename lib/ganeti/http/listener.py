@@ -113,9 +113,10 @@ class Listener:
 
     def __init__(self, *, tls: ssl.SSLContext | None, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.connections: dict[Connection, None] = {}  # in the order of their coming
+        self.connections: dict[Connection, None] = {}  # by coming, or last answer
         self._tls = tls
         self._server: asyncio.Server | None = None
+        self._renewing = asyncio.Lock()
         self._web: web.Server | None = None
 
     async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
@@ -150,11 +151,12 @@ class Listener:
 
         The socket listens all the time: the next asyncio server has a second handle of it.
         """
-        assert self._server is not None
-        former, handle = self._server, os.dup(self._server.sockets[0].fileno())
-        self._tls = tls
-        await self._listen(sock=socket.socket(fileno=handle))
-        former.close()
+        async with self._renewing:
+            assert self._server is not None
+            former, handle = self._server, os.dup(self._server.sockets[0].fileno())
+            self._tls = tls
+            await self._listen(sock=socket.socket(fileno=handle))
+            former.close()
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Nothing listens any more; running requests had `grace_s` to end."""
@@ -165,12 +167,12 @@ class Listener:
 
     def make_room(self) -> bool:
         """Whether there is room for one more connection than allowed: the oldest of those that
-        have not sent a request is dropped for it."""
-        for one in self.connections:
-            if not one.has_asked:
-                one.drop()
-                return True
-        return False
+        have not sent a request is dropped for it, else the one that is idle for longest."""
+        silent = next((one for one in self.connections if not one.has_asked), None)
+        idle = silent or next((one for one in self.connections if not one.is_busy), None)
+        if idle is not None:
+            idle.drop()
+        return idle is not None
 
     def _connect(self) -> RequestHandler:
         assert self._web is not None
@@ -200,7 +202,7 @@ class Connection(RequestHandler):
     Bytes do not reset the clock, so a request that trickles in is dropped as well.
     """
 
-    __slots__ = ("owner", "has_asked", "_clock", "_certificate", "__dict__")
+    __slots__ = ("owner", "has_asked", "is_busy", "_clock", "_certificate", "__dict__")
 
     def __init__(self, owner: Listener, manager: web.Server) -> None:
         super().__init__(
@@ -215,7 +217,7 @@ class Connection(RequestHandler):
             auto_decompress=False,  # bodies are limited as they come
         )
         self.owner = owner
-        self.has_asked = False
+        self.has_asked = self.is_busy = False
         self._clock: asyncio.TimerHandle | None = None
         self._certificate: bytes | None = None
 
@@ -272,11 +274,14 @@ class Connection(RequestHandler):
         return response
 
     def busy(self) -> None:
-        self.has_asked = True
+        self.has_asked = self.is_busy = True
         self._stop_clock()
 
     def idle(self) -> None:
+        self.is_busy = False
         if self.transport is not None:
+            if self in self.owner.connections:
+                self.owner.connections[self] = self.owner.connections.pop(self)
             self._stop_clock()
             self._wait(self.owner.limits.idle_s)
 

@@ -39,6 +39,7 @@ class ConsoleSettings:
     paths: Paths | None = None
     ticket_s: float = 30.0
     tickets: int = 256
+    tickets_of_user: int = 64
     sessions: int = 64
     sessions_of_user: int = 16
     message_bytes: int = 64 * 1024
@@ -95,6 +96,9 @@ class Consoles:
             del self._tickets[old]
         if len(self._tickets) >= self.settings.tickets:
             raise _too_many(f"{len(self._tickets)} tickets wait to be used", self.settings.ticket_s)
+        own = sum(one.user.name == user.name for one in self._tickets.values())
+        if own >= self.settings.tickets_of_user:
+            raise _too_many(f"{own} tickets of user {user.name} are unused", self.settings.ticket_s)
         text = secrets.token_urlsafe(TICKET_BYTES)
         until = now + self.settings.ticket_s
         self._tickets[_key(text)] = Ticket(user, address, instance, kind, until)
