@@ -64,15 +64,10 @@ def _opcode(
     page.add("Processing start", _moment(start))
     page.add("Execution start ", _moment(execution))
     page.add("Processing end  ", _moment(end))
-    page.add("Input fields", {name: _plain(value) for name, value in opcode.items()})
+    page.add("Input fields", opcode)
     page.add("Result", result)
     page.add("Execution log", [_log_entry(*entry) for entry in log])
     return page
-
-
-def _plain(value: Json) -> Json:
-    """A whole number has no fraction, as in the recordings: `duration: 6`."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _log_entry(serial: int, stamp: Stamp, kind: str, content: Json) -> Fields:
