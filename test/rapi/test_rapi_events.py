@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from fakes.rapi_bed import RapiBed, a_server, on_loop
+from fakes.short_root import short_root
 from fakes.small_cluster import Client, SmallCluster, add_tags, delay
 from ganeti.errors import LuxiTimeoutError, NoMasterError
 from ganeti.luxi.pool import LuxiPool
@@ -30,9 +28,8 @@ QUICK = ServiceSettings(events=EventSettings(retry_s=0.01))
 
 @pytest.fixture
 def cluster() -> Iterator[SmallCluster]:
-    root = Path(tempfile.mkdtemp(prefix="gnt-"))
-    yield SmallCluster(root)
-    shutil.rmtree(root)
+    with short_root() as root:
+        yield SmallCluster(root)
 
 
 class Told(NamedTuple):
@@ -337,8 +334,28 @@ def test_a_master_that_is_away_is_asked_until_it_answers() -> None:
             await anext(stream)
             for _ in range(3):
                 master.answers.put_nowait(NoMasterError("/socket"))
+            master.answers.put_nowait(ValueError("nobody has thought of this"))
             master.answers.put_nowait({"last": "new-7", "reset": True, "events": []})
             assert b"event: reset" in await anext(stream)
+        events.close()
+
+    on_loop(life)
+
+
+def test_events_that_nobody_wants_are_not_told_one_by_one() -> None:
+    async def life() -> None:
+        master = PlayedMaster()
+        events = Events(master, EventSettings(beat_s=3600.0))  # type: ignore[arg-type]
+        async with aclosing(events.stream(frozenset({"node"}), None)) as stream:
+            await anext(stream)
+            following = asyncio.ensure_future(anext(stream))
+            for number in range(1, 20):
+                master.tell(number)
+                await drained(master)
+            assert not following.done()
+            answer = {"last": "run-20", "reset": False, "events": [["run-20", "node", {}]]}
+            master.answers.put_nowait(answer)
+            assert (await following).count(b"id: ") == 1
         events.close()
 
     on_loop(life)

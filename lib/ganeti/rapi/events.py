@@ -137,11 +137,16 @@ class Events:
         try:
             await self._follow()
             yield await self._catch_up(stream, since)
+            now, beat_s = asyncio.get_running_loop().time, self.settings.beat_s
+            due = now() + beat_s
             while True:
-                await stream.wait(self.settings.beat_s)
+                await stream.wait(max(0.0, due - now()))
                 if self._is_closed or not is_welcome():
                     return
-                yield stream.take() or stream.beat()
+                text = stream.take()
+                if text or now() >= due:  # what this reader does not want is no reason to speak
+                    yield text or stream.beat()
+                    due = now() + beat_s
         finally:
             self.streams.discard(stream)
 
@@ -190,9 +195,10 @@ class Events:
                 answer = _Answer(
                     await self._master.call(METHOD, self._last, None, self.settings.poll_s)
                 )
-            except GenericError as error:
+            except Exception as error:  # whatever it is: many readers depend on this loop
                 if not is_away:
-                    logger.warning("events: the master daemon does not answer: %s", error)
+                    text = "events: the master daemon does not answer: %s"
+                    logger.warning(text, error, exc_info=not isinstance(error, GenericError))
                 is_away = True
                 await asyncio.sleep(self.settings.retry_s)
                 continue
