@@ -6,13 +6,12 @@ import os
 import re
 import shlex
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
+from fakes.short_root import short_root
 from ganeti.luxi.client import Client
 from ganeti.serializer import Json
 from ganeti.utils import daemons
@@ -164,16 +163,16 @@ class ClusterBed:
 @contextmanager
 def virtual_cluster(nodes: int = 3) -> Iterator[ClusterBed]:
     """A new cluster of directories; afterwards nothing of it runs or is left."""
-    directory = Path(tempfile.mkdtemp(prefix="gnt-", dir="/tmp"))
-    cluster = VirtualCluster.create(directory, nodes)
-    try:
-        yield ClusterBed(cluster)
-    finally:
+    with short_root() as directory:
+        cluster = VirtualCluster.create(directory, nodes)
         try:
-            cluster.stop()
-            until(lambda: not cluster.leftovers(), "every process of the cluster has ended")
+            yield ClusterBed(cluster)
         finally:
-            cluster.remove()
+            try:
+                cluster.stop()
+                until(lambda: not cluster.leftovers(), "every process of the cluster has ended")
+            finally:
+                cluster.remove()
 
 
 def without_dates(text: str) -> str:

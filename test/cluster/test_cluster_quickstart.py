@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster_bed import until
+from fakes.short_root import short_root
 from virtual_cluster import TOP, VirtualCluster, VirtualClusterError, networks_from, take_network
 
 TIMEOUT_S = 110
@@ -21,15 +20,12 @@ TOKEN_LINE = "guest token: "
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="gnt-", dir="/tmp"))
-    try:
+    with short_root() as made:
         yield made
-    finally:
         if VirtualCluster.is_at(made):
             cluster = VirtualCluster.open(made)
             cluster.stop()
             until(lambda: not cluster.leftovers(), "nothing is left running")
-        shutil.rmtree(made)
 
 
 def quickstart(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:

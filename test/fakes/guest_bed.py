@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fakes.guests import STORAGE, a_file_disk, a_nic, allow_storage, an_instance, short_root
+from fakes.guests import STORAGE, a_file_disk, a_nic, allow_storage, an_instance
 from fakes.serial import SerialConsole
+from fakes.short_root import short_root
 from ganeti.hypervisor.kvm import KvmHypervisor
 from ganeti.model.filled import FilledInstance
 from ganeti.node import disk as disks

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from ganeti.model.disk import Disk
 from ganeti.model.filled import FilledInstance
@@ -22,16 +17,6 @@ from ganeti.types import AdminState, AdminStateSource, DiskTemplate, HypervisorK
 
 NODE_UUID = "00000000-0000-4000-8000-000000000001"
 STORAGE = "/srv/ganeti/file-storage"
-
-
-@contextmanager
-def short_root() -> Iterator[Path]:
-    """A root directory with a path short enough for Unix sockets below it."""
-    root = Path(tempfile.mkdtemp(prefix="gnt"))
-    try:
-        yield root
-    finally:
-        shutil.rmtree(root)
 
 
 def allow_storage(paths: Paths, *directories: str) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fakes.guests import a_node, an_instance, short_root
+from fakes.guests import a_node, an_instance
+from fakes.short_root import short_root
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import registry
 from ganeti.hypervisor.base import HvHost, Hypervisor

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from fakes.guest_bed import wait_until
-from fakes.guests import a_file_disk, an_instance, short_root
+from fakes.guests import a_file_disk, an_instance
 from fakes.serial import SerialConsole
+from fakes.short_root import short_root
 from ganeti.hypervisor import kvm_qmp
 from ganeti.hypervisor.base import GuestDisk, HvHost
 from ganeti.hypervisor.kvm import KvmHypervisor

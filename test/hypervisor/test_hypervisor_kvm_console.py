@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes.guests import a_node, an_instance, short_root
+from fakes.guests import a_node, an_instance
+from fakes.short_root import short_root
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor.base import HvHost
 from ganeti.hypervisor.kvm import KvmHypervisor

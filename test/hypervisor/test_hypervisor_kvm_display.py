@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from fakes import displays
 from fakes.displays import Closed, Line, spice_answer, trusting, vnc_lets_in, vnc_types
-from fakes.guests import an_instance, short_root
+from fakes.guests import an_instance
+from fakes.short_root import short_root
 from ganeti.hypervisor.base import HvHost
 from ganeti.hypervisor.kvm import KvmHypervisor
 from ganeti.model.filled import FilledInstance

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from fakes.guests import an_instance, short_root
+from fakes.guests import an_instance
+from fakes.short_root import short_root
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import kvm_words
 from ganeti.hypervisor.base import HvHost

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.guests import a_file_disk, a_nic, an_instance, short_root
+from fakes.guests import a_file_disk, a_nic, an_instance
 from fakes.serial import SerialConsole
+from fakes.short_root import short_root
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import kvm_qmp, kvm_tap
 from ganeti.hypervisor.base import GuestDisk, HvHost

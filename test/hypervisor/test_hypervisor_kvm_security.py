@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fakes.guests import a_file_disk, an_instance, short_root
+from fakes.guests import a_file_disk, an_instance
+from fakes.short_root import short_root
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import kvm_process, kvm_qmp, kvm_users
 from ganeti.hypervisor.base import GuestDisk, HvHost

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from fakes.guest_bed import wait_until
-from fakes.guests import a_file_disk, an_instance, short_root
+from fakes.guests import a_file_disk, an_instance
+from fakes.short_root import short_root
 from ganeti.hypervisor.base import GuestDisk, HvHost
 from ganeti.hypervisor.kvm import KvmHypervisor
 from ganeti.hypervisor.kvm_firmware import DESCRIPTORS, known

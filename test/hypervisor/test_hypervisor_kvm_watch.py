@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes.guests import short_root
+from fakes.short_root import short_root
 from ganeti.hypervisor.kvm_files import KvmDirectories
 from ganeti.hypervisor.kvm_watch import ShutdownWatch, Story
 from ganeti.paths import Paths

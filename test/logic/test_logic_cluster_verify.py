@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.short_root import short_root
 from fakes.small_cluster import (
     QUICK,
     STORAGE,
@@ -28,9 +26,8 @@ NAME = "web1.example.com"
 
 @pytest.fixture
 def cluster() -> Iterator[SmallCluster]:
-    root = Path(tempfile.mkdtemp(prefix="gnt-"))
-    yield SmallCluster(root)
-    shutil.rmtree(root)
+    with short_root() as root:
+        yield SmallCluster(root)
 
 
 async def verify(client: Client) -> tuple[list[bool], str]:

@@ -13,13 +13,13 @@ import asyncio
 import os
 import random
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.short_root import short_root
 from fakes.small_cluster import (
     ENDED,
     Client,
@@ -46,9 +46,8 @@ pytestmark = pytest.mark.timeout(1800 if FULL else 120)
 @pytest.fixture
 def root() -> Iterator[Path]:
     """A short path: sockets lie below it."""
-    made = Path(tempfile.mkdtemp(prefix="gnt-"))
-    yield made
-    shutil.rmtree(made)
+    with short_root() as made:
+        yield made
 
 
 @dataclass

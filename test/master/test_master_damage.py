@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes.short_root import short_root
 from fakes.small_cluster import (
     ENDED,
     Client,
@@ -33,17 +32,16 @@ ROUNDS = range(1, 21) if FULL else range(1, 8, 2)
 @pytest.fixture
 def cluster() -> Iterator[SmallCluster]:
     """With some history: two finished jobs and a tag."""
-    root = Path(tempfile.mkdtemp(prefix="gnt-"))
-    made = SmallCluster(root)
+    with short_root() as root:
+        made = SmallCluster(root)
 
-    async def first_life() -> None:
-        async with made.master() as client:
-            assert await client.run(delay()) == "success"
-            assert await client.run(add_tags("kept")) == "success"
+        async def first_life() -> None:
+            async with made.master() as client:
+                assert await client.run(delay()) == "success"
+                assert await client.run(add_tags("kept")) == "success"
 
-    asyncio.run(first_life())
-    yield made
-    shutil.rmtree(root)
+        asyncio.run(first_life())
+        yield made
 
 
 def live(cluster: SmallCluster, act: Callable[[Client], Awaitable[None]]) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.short_root import short_root
 from fakes.small_cluster import Client, SmallCluster, add_tags, create, delay, node_name
 from ganeti.master import metrics
 from ganeti.master.event_feed import LINGER_S, EventFeed
@@ -20,9 +18,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 @pytest.fixture
 def cluster() -> Iterator[SmallCluster]:
-    root = Path(tempfile.mkdtemp(prefix="gnt-"))
-    yield SmallCluster(root)
-    shutil.rmtree(root)
+    with short_root() as root:
+        yield SmallCluster(root)
 
 
 def live(cluster: SmallCluster, act: Callable[[Client], Awaitable[None]]) -> None:

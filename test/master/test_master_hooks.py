@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.short_root import short_root
 from fakes.small_cluster import Client, Machine, SmallCluster, create, node_name
 from ganeti.config.transaction import Draft
 
@@ -22,9 +21,8 @@ POST_INIT = {"OP_ID": "OP_CLUSTER_POST_INIT", "reason": []}
 
 @pytest.fixture
 def cluster() -> Iterator[SmallCluster]:
-    root = Path(tempfile.mkdtemp(prefix="gnt-"))
-    yield SmallCluster(root)
-    shutil.rmtree(root)
+    with short_root() as root:
+        yield SmallCluster(root)
 
 
 def live(cluster: SmallCluster, act: Callable[[Client], Awaitable[None]]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import shutil
-import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fakes.services import FakeServices, a_cluster
+from fakes.short_root import short_root
 from fakes.small_cluster import Client, SmallCluster, create, delay, node_name
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
@@ -27,9 +26,8 @@ from ganeti.serializer import Json
 
 @pytest.fixture
 def cluster() -> Iterator[SmallCluster]:
-    root = Path(tempfile.mkdtemp(prefix="gnt-"))
-    yield SmallCluster(root)
-    shutil.rmtree(root)
+    with short_root() as root:
+        yield SmallCluster(root)
 
 
 def live(cluster: SmallCluster, act: Callable[[Client], Awaitable[None]]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.short_root import short_root
 from fakes.small_cluster import Client, SmallCluster, add_tags, delay, node_name
 from ganeti.errors import GenericError, JobLost, ParseError, encode_error
 from ganeti.luxi.methods import METHODS
@@ -19,9 +18,8 @@ from ganeti.serializer import encode
 
 @pytest.fixture
 def cluster() -> Iterator[SmallCluster]:
-    root = Path(tempfile.mkdtemp(prefix="gnt-"))
-    yield SmallCluster(root)
-    shutil.rmtree(root)
+    with short_root() as root:
+        yield SmallCluster(root)
 
 
 def live(cluster: SmallCluster, act: Callable[[Client], Awaitable[None]]) -> None:

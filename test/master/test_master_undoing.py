@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes.short_root import short_root
 from fakes.small_cluster import SmallCluster, create, disk_files, node_name
 from ganeti.jobs.undo import Step
 from ganeti.master.undoing import is_in_use
@@ -20,9 +19,8 @@ NAME = "web1.example.com"
 
 @pytest.fixture
 def cluster() -> Iterator[SmallCluster]:
-    root = Path(tempfile.mkdtemp(prefix="gnt-"))
-    yield SmallCluster(root)
-    shutil.rmtree(root)
+    with short_root() as root:
+        yield SmallCluster(root)
 
 
 def goes_down_while_the_os_is_installed(cluster: SmallCluster) -> None:

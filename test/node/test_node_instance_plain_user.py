@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import qemu.qmp  # the child may not be able to read the interpreter's own files any more
 from fakes.guest_bed import READY_S, Bed, make_boot, missing, node_bed
-from fakes.guests import short_root
+from fakes.short_root import short_root
 from ganeti.hypervisor import kvm_process
 from ganeti.node import instance
 from ganeti.serializer import Json
