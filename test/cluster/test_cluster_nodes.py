@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from cluster_bed import ClusterBed, until, virtual_cluster
-from ganeti.utils.daemons import MASTERD, NODED
+from ganeti.utils.daemons import MASTERD, NODED, RAPI
 
 DEFAULT_TITLES = ["Node", "DTotal", "DFree", "MTotal", "MNode", "MFree", "Pinst", "Sinst"]
 LIVE_FIELDS = "dtotal,dfree,mtotal,mnode,mfree"
@@ -202,5 +202,5 @@ def call(cluster: ClusterBed, context: object) -> str:
 
 def test_daemons_survive_all_of_this(cluster: ClusterBed) -> None:
     running = cluster.cluster.running()
-    assert set(running["node1.example.com"]) == {MASTERD, NODED}
+    assert set(running["node1.example.com"]) == {MASTERD, NODED, RAPI}
     assert set(running["node2.example.com"]) == {NODED}
