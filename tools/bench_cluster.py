@@ -146,7 +146,8 @@ class Bed:
 
     def pss_mib(self) -> float:
         """Of masterd and noded of the master, with their share of what they have in common."""
-        pids = self.cluster.running()[self.cluster.full_name(1)].values()
+        running = self.cluster.running()[self.cluster.full_name(1)]
+        pids = [running[daemon] for daemon in (daemons.MASTERD, daemons.NODED)]
         return sum(_status_kib(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in pids) / 1024
 
 

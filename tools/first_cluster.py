@@ -221,7 +221,7 @@ class FirstCluster:
                 return None
 
     def _start(self) -> None:
-        if not all(self.cluster.running().values()):
+        if not self.cluster.runs():
             with self._step("starting the daemons"):
                 self.cluster.start()
         pending = self._run("gnt-job", "list", "--no-headers", "-o", "id,status").splitlines()

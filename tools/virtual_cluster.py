@@ -324,6 +324,18 @@ exec "${{SHELL:-/bin/sh}}"
             if found and any(str(paths.root) in word for word in found[1]):
                 yield file.name, found[0]
 
+    def runs(self) -> bool:
+        """Whether every daemon does that the cluster should have."""
+        running = self.running()
+        wanted = {name: {daemons.NODED} for name in self.names if self._has_joined(name)}
+        master = self.master()
+        if master is not None:
+            wanted[master] = {daemons.NODED, daemons.MASTERD, daemons.RAPI}
+        return bool(wanted) and all(names <= set(running[name]) for name, names in wanted.items())
+
+    def _has_joined(self, name: str) -> bool:
+        return self.paths(name).server_pem.exists()
+
     def start(self) -> None:
         """Daemons of every node that belongs to the cluster; OpExecError when one fails."""
         with ThreadPoolExecutor() as pool:
@@ -337,7 +349,7 @@ exec "${{SHELL:-/bin/sh}}"
                 rapi.wait()
 
     def _start_noded(self, name: str) -> None:
-        if self.paths(name).server_pem.exists():
+        if self._has_joined(name):
             daemons.start(self.paths(name), name, daemons.NODED)
 
     def stop(self) -> None:

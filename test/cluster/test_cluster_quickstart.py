@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cluster_bed import until
 from fakes.short_root import short_root
+from ganeti.utils import daemons
 from virtual_cluster import TOP, VirtualCluster, VirtualClusterError, networks_from, take_network
 
 TIMEOUT_S = 110
@@ -53,6 +54,8 @@ def test_a_cluster_is_made_found_again_and_stopped(directory: Path) -> None:
     again = told(directory)
     assert not again["new"]
     assert again["nodes"] == first["nodes"], "the same processes run"
+    daemons.stop(VirtualCluster.open(directory).paths(1), daemons.MASTERD)
+    assert told(directory)["running"], "what is missing is started"
     status = quickstart(directory, "--status")
     assert status.returncode == 0
     assert "ganeti-masterd" in status.stdout
