@@ -354,15 +354,23 @@ def broken_tags(bed: ClusterBed, histories: list[History], found: dict[int, str]
                 yield f"job {number} succeeded, but its tag {tag} is lost"
 
 
+def names_asked_to_go(bed: ClusterBed) -> set[str]:
+    """Also by jobs of which no client was told."""
+    summaries = [text for row in bed.call("QueryJobs", [], ["summary"]) for text in row[0]]
+    head = "INSTANCE_REMOVE("
+    return {text.removeprefix(head)[:-1] for text in summaries if text.startswith(head)}
+
+
 def broken_instances(
     bed: ClusterBed, histories: list[History], found: dict[int, str]
 ) -> Iterator[str]:
     rows: list[list[Json]] = bed.call("QueryInstances", [], ["name", "status"], False)
     states = {str(row[0]): str(row[1]) for row in rows}
+    gone = names_asked_to_go(bed)
     for history in histories:
         removed = {name: found[number] for number, name in history.removals.items()}
         for number, name in history.creations.items():
-            if found[number] == "success" and name not in removed and name not in states:
+            if found[number] == "success" and name not in gone and name not in states:
                 yield f"instance {name} was made by job {number}, but is lost"
             if found[number] != "success" and name in states:
                 # Whole before it is started, it may stay when only that went wrong.
