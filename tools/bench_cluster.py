@@ -31,6 +31,7 @@ INIT = (
 ENDED = ("success", "error", "canceled")
 JOBS_TIMEOUT_S = 300.0
 POLL_S = 0.01
+OWN_FILES = ("lock", "journal.promise")
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -210,9 +211,12 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0
 
 
 def differing_files(bed: Bed) -> tuple[int, list[str]]:
-    """How many of the master's files every candidate must have, and those where they differ."""
+    """How many of the master's files every candidate must have, and those where they differ.
+
+    Promises are each node's own.
+    """
     top = bed.paths.data
-    queue = [p for p in bed.paths.queue.rglob("*") if p.is_file() and p.name != "lock"]
+    queue = [p for p in bed.paths.queue.rglob("*") if p.is_file() and p.name not in OWN_FILES]
     wanted = [bed.paths.config_data, bed.paths.config_journal, *queue]
     names = sorted(path.relative_to(top) for path in wanted if not path.name.startswith("."))
     differing = []
