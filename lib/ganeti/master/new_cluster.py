@@ -107,14 +107,7 @@ def ssh_key(request: InitRequest) -> tuple[SshKeyType, int]:
 
 def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
     kind, bits = ssh_key(request)
-    hypervisors = tuple(
-        HypervisorKind(name)
-        for name in request.enabled_hypervisors or (constants.DEFAULT_ENABLED_HYPERVISOR,)
-    )
-    templates = tuple(
-        DiskTemplate(name)
-        for name in request.enabled_disk_templates or constants.DEFAULT_ENABLED_DISK_TEMPLATES
-    )
+    hypervisors, templates = _hypervisors(request), _templates(request)
     uses_lvm = bool({DiskTemplate.PLAIN, DiskTemplate.DRBD} & set(templates))
     return Cluster(
         uuid=identity.cluster_uuid,
@@ -173,6 +166,16 @@ def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
         enabled_user_shutdown=request.enabled_user_shutdown,
         data_collectors=_collectors(),
     )
+
+
+def _hypervisors(request: InitRequest) -> tuple[HypervisorKind, ...]:
+    names = request.enabled_hypervisors or (constants.DEFAULT_ENABLED_HYPERVISOR,)
+    return tuple(HypervisorKind(name) for name in names)
+
+
+def _templates(request: InitRequest) -> tuple[DiskTemplate, ...]:
+    names = request.enabled_disk_templates or constants.DEFAULT_ENABLED_DISK_TEMPLATES
+    return tuple(DiskTemplate(name) for name in names)
 
 
 def _merged(table: ParamTable, given: Mapping[str, Json]) -> dict[str, Json]:
