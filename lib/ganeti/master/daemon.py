@@ -363,16 +363,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return constants.EXIT_FAILURE
     paths = Paths.from_environment()
-    ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
 
-    def work() -> int:
-        lines = log.set_up(
-            PROGRAM,
-            paths.daemon_log("master"),
-            debug=options.debug,
-            to_stderr=not options.fork,
-            syslog=options.syslog,
-        )
+    def work(ready: daemonize.Ready, lines: log.Log) -> int:
         name = net.own_name()
         settings = MasterSettings(paths=paths, hostname=name, no_voting=options.no_voting)
         try:
@@ -384,7 +376,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ready.failed(constants.EXIT_NOT_MASTER, f"{PROGRAM}: {error}")
             return constants.EXIT_NOT_MASTER
 
-    return daemonize.work_or_tell(PROGRAM, ready, work)
+    return daemonize.run_program(PROGRAM, "master", options, paths, work)
 
 
 def run(settings: MasterSettings, ready: daemonize.Ready, lines: log.Log) -> int:

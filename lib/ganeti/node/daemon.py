@@ -207,16 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program ganeti-noded; its exit code."""
     options = make_parser().parse_args(argv)
     paths = Paths.from_environment()
-    ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
 
-    def work() -> int:
-        lines = log.set_up(
-            PROGRAM,
-            paths.daemon_log("node"),
-            debug=options.debug,
-            to_stderr=not options.fork,
-            syslog=options.syslog,
-        )
+    def work(ready: daemonize.Ready, lines: log.Log) -> int:
         settings = settings_from(options, paths)
         make_directories(settings)
         with daemonize.PidFile(paths.pid_file(PROGRAM)):
@@ -225,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run(settings, ready, lines, tls=options.ssl)
         return EXIT_SUCCESS
 
-    return daemonize.work_or_tell(PROGRAM, ready, work)
+    return daemonize.run_program(PROGRAM, "node", options, paths, work)
 
 
 def run(settings: NodeSettings, ready: daemonize.Ready, lines: log.Log, *, tls: bool) -> None:

@@ -69,21 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program ganeti-kvmd; its exit code."""
     options = make_parser().parse_args(argv)
     paths = Paths.from_environment()
-    ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
 
-    def work() -> int:
-        lines = log.set_up(
-            PROGRAM,
-            paths.daemon_log("kvm"),
-            debug=options.debug,
-            to_stderr=not options.fork,
-            syslog=options.syslog,
-        )
+    def work(ready: daemonize.Ready, lines: log.Log) -> int:
         with daemonize.PidFile(paths.pid_file(PROGRAM)):
             asyncio.run(_live(paths, ready, lines))
         return EXIT_SUCCESS
 
-    return daemonize.work_or_tell(PROGRAM, ready, work)
+    return daemonize.run_program(PROGRAM, "kvm", options, paths, work)
 
 
 async def _live(paths: Paths, ready: daemonize.Ready, lines: log.Log) -> None:

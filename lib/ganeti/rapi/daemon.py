@@ -223,16 +223,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The program ganeti-rapi; its exit code."""
     options = make_parser().parse_args(argv)
     paths = Paths.from_environment()
-    ready = daemonize.go_background() if options.fork else daemonize.stay_foreground()
 
-    def work() -> int:
-        lines = log.set_up(
-            PROGRAM,
-            paths.daemon_log("rapi"),
-            debug=options.debug,
-            to_stderr=not options.fork,
-            syslog=options.syslog,
-        )
+    def work(ready: daemonize.Ready, lines: log.Log) -> int:
         refusal = refusal_of(paths, net.own_name())
         if refusal:
             logger.error("%s", refusal)
@@ -244,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             run(settings, ready, lines)
         return EXIT_SUCCESS
 
-    return daemonize.work_or_tell(PROGRAM, ready, work)
+    return daemonize.run_program(PROGRAM, "rapi", options, paths, work)
 
 
 def run(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) -> None:

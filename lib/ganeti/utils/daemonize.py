@@ -22,6 +22,8 @@ from typing import IO, NoReturn
 
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.errors import GenericError, PidFileLockError
+from ganeti.paths import Paths
+from ganeti.utils import log
 from ganeti.version import RELEASE
 
 logger = logging.getLogger(__name__)
@@ -199,6 +201,32 @@ def stay_foreground() -> Ready:
     os.umask(UMASK)
     os.chdir("/")
     return Ready()
+
+
+def run_program(
+    program: str,
+    kind: str,
+    options: argparse.Namespace,
+    paths: Paths,
+    work: Callable[[Ready, log.Log], int],
+) -> int:
+    """Its exit code: in the background unless told otherwise, `work` done with its log open.
+
+    `kind` names the log file, as in `Paths.daemon_log`.
+    """
+    ready = go_background() if options.fork else stay_foreground()
+
+    def logged() -> int:
+        lines = log.set_up(
+            program,
+            paths.daemon_log(kind),
+            debug=options.debug,
+            to_stderr=not options.fork,
+            syslog=options.syslog,
+        )
+        return work(ready, lines)
+
+    return work_or_tell(program, ready, logged)
 
 
 def work_or_tell(program: str, ready: Ready, work: Callable[[], int]) -> int:
