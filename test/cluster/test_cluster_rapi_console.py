@@ -152,7 +152,8 @@ def test_a_revoked_token_ends_its_console(cluster: ClusterBed, token: str) -> No
         assert await status_of(http, "/version") == 401
 
     with_http(cluster, token, work)
-    assert audited(cluster, token=number_of(token), status=401)
+    refused = {"token": number_of(token), "status": 401}
+    until(lambda: audited(cluster, **refused), "the refused login is audited")
     tokens = [cluster.cluster.paths(node).rapi_tokens for node in (1, 2)]
     assert tokens[0].read_bytes() == tokens[1].read_bytes()
     assert token.split("_", 2)[2].encode() not in tokens[0].read_bytes()
