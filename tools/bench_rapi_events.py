@@ -17,6 +17,7 @@ KEYS = (MEMORY, ALL_TOLD)
 READERS = 2000
 AT_A_TIME = 50
 PORT = 5080
+CLIENTS = 4  # addresses of the readers: one has at most 1,000 connections
 FILES = 4 * READERS
 LIMIT_S = 300.0
 
@@ -45,9 +46,12 @@ async def _follow(bed: Bed, found: Found) -> None:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it has signed itself
     gate = asyncio.Semaphore(AT_A_TIME)
 
-    async def open_one() -> Reader:
+    async def open_one(number: int) -> Reader:
+        own = (f"{bed.cluster.network}.{101 + number % CLIENTS}", 0)
         async with gate:
-            reader, writer = await asyncio.open_connection(host, PORT, ssl=context, limit=4096)
+            reader, writer = await asyncio.open_connection(
+                host, PORT, ssl=context, limit=4096, local_addr=own
+            )
             writer.write(b"GET /2/events?kinds=job HTTP/1.1\r\nHost: rapi\r\n\r\n")
             head = await reader.readuntil(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 200"):
@@ -55,7 +59,7 @@ async def _follow(bed: Bed, found: Found) -> None:
             return reader, writer
 
     async with asyncio.timeout(LIMIT_S):
-        readers = await asyncio.gather(*(open_one() for _ in range(READERS)))
+        readers = await asyncio.gather(*(open_one(number) for number in range(READERS)))
         loop = asyncio.get_running_loop()
         with bed.client() as client:
             client.submit_job([trivial_job()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import ssl
 from contextlib import aclosing
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 import pytest
 from fakes.rapi_bed import RapiBed, a_server, on_loop
 from fakes.rapi_stand import ADMIN, ASK_ALL, JSON, Endless, Stand, none_left, refused
-from ganeti.http.listener import Limits, loop_factory
+from ganeti.http.listener import REFUSALS, Limits, loop_factory
 from ganeti.http.tls import digest_of, digest_of_pem, server_context
 from ganeti.luxi.pool import LuxiPool
+from ganeti.rapi.gate import GateSettings
 from ganeti.rapi.service import ServiceSettings
 from ganeti.utils import x509
+from ganeti.utils.net import client_of
 
 
 def test_only_users_may_send_large_bodies_and_where_they_count(tmp_path: Path) -> None:
@@ -124,6 +127,105 @@ def test_connections_that_have_asked_once_do_not_keep_others_out(tmp_path: Path)
                 writer.write(ASK)
                 await reader.readuntil(b"\n2\n")
                 writer.close()
+
+    on_loop(work)
+
+
+async def follow(bed: RapiBed) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that is busy: the beginning of a list without an end has come."""
+    reader, writer = await bed.connect()
+    writer.write(ASK_ALL)
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+FEW = ServiceSettings(limits=Limits(connections=50, client_connections=5))
+OTHER_CLIENT = ("127.0.0.2", 0)
+
+
+def test_one_client_does_not_take_all_connections(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        async with Stand(tmp_path, Stubborn().handle).rapi(FEW) as bed:
+            busy = [await follow(bed) for _ in range(5)]
+            for _ in range(3):
+                answer = await bed.ask("GET", "/version")
+                refused(answer, 503)
+                assert int(answer.headers["retry-after"]) > 0
+                assert "127.0.0.1 has 5 connections" in answer.json["message"]
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", bed.server.port, local_addr=OTHER_CLIENT
+            )
+            writer.write(b"GET /version HTTP/1.0\r\n\r\n")
+            assert (await reader.read()).endswith(b"\n2\n")
+            silent = [await bed.connect() for _ in range(100)]
+            held = REFUSALS + len(busy)
+            while len(bed.server.connections) > held:
+                await asyncio.sleep(0.001)
+            for _, writer in [*busy, *silent]:
+                writer.transport.abort()
+            await none_left(bed)
+            assert (await bed.ask("GET", "/version")).json == 2
+            await none_left(bed)
+            assert not bed.server.crowds and not bed.server.refused
+
+    with caplog.at_level(logging.WARNING):
+        on_loop(work)
+    told = [one for one in caplog.messages if "connections of 127.0.0.1" in one]
+    assert len(told) == 1  # not one for each
+
+
+def test_an_idle_connection_of_a_client_gives_way_to_its_next(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Stand(tmp_path, Stubborn().handle).rapi(FEW) as bed:
+            idle, _ = await bed.connect()
+            for _ in range(4):
+                await follow(bed)
+            assert (await bed.ask("GET", "/version")).json == 2
+            assert await idle.read() == b""
+
+    on_loop(work)
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_a_client_is_an_address_or_the_network_it_chooses_from(address: str, client: str) -> None:
+    assert client_of(address) == client
+
+
+def test_wrong_passwords_of_many_users_are_delayed_as_well(tmp_path: Path) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    gate = GateSettings(now=lambda: 100.0, sleep=sleep)
+
+    async def attempt(bed: RapiBed, name: str) -> int:
+        login = base64.b64encode(f"{name}:guess".encode()).decode()
+        return (
+            await bed.ask("GET", "/version", headers={"Authorization": f"Basic {login}"})
+        ).status
+
+    async def work() -> None:
+        async with Stand(tmp_path).rapi(ServiceSettings(gate=gate)) as bed:
+            assert (await bed.ask("GET", "/version", headers=ADMIN)).json == 2
+            seen = [await attempt(bed, f"user{number}") for number in range(60)]
+            assert seen[:30] == [401] * 30 and seen[-1] == 429
+            assert slept[:3] == [0.5, 1.0, 2.0]
+            del slept[:]
+            assert (await bed.ask("GET", "/version", headers=ADMIN)).json == 2
+            assert slept == []
 
     on_loop(work)
 

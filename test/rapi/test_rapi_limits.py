@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganeti.rapi.limits import Guesses, Rates
+from ganeti.rapi.limits import LONGEST_WAIT_S, Attempts, Guesses, Rates
 
 ADMIN = ("admin", "192.0.2.1")
 OTHER = ("admin", "192.0.2.2")
@@ -77,3 +77,60 @@ def test_the_memory_of_guesses_is_bounded() -> None:
     for number in range(100):
         guesses.was_wrong((str(number), "x"), 0.0)
     assert len(guesses) == 10
+
+
+def test_attempts_that_are_told_to_come_again_keep_no_place() -> None:
+    guesses = Guesses()
+    wrong(guesses, 9)
+    waits = [guesses.wait_s(ADMIN, 0.0) for _ in range(1000)]
+    assert max(waits) <= LONGEST_WAIT_S + Guesses.LONGEST_S
+    assert guesses.wait_s(ADMIN, 60.0) == 0.0
+
+
+# All names that are tried at an address.
+
+
+def tried(attempts: Attempts, times: int) -> float:
+    """What the next name has to wait for when each of so many was tried once."""
+    for number in range(times):
+        attempts.was_wrong((f"user{number}", ADMIN[1]), 0.0)
+    return attempts.wait_s(("next", ADMIN[1]), 0.0)
+
+
+def test_who_tries_many_names_waits_as_well() -> None:
+    assert tried(Attempts(), Attempts.FREE_OF_ADDRESS - 1) == 0.0
+    assert tried(Attempts(), Attempts.FREE_OF_ADDRESS) == Guesses.FIRST_S
+
+
+def test_many_names_do_not_push_out_what_their_address_did() -> None:
+    assert tried(Attempts(most=10), 1000) > 0.0
+
+
+def test_names_tried_elsewhere_keep_nobody_waiting() -> None:
+    attempts = Attempts()
+    tried(attempts, 100)
+    assert attempts.wait_s(OTHER, 0.0) == 0.0
+
+
+def test_a_user_of_the_address_does_not_wait_for_strangers_there() -> None:
+    attempts = Attempts()
+    attempts.was_right(ADMIN)
+    tried(attempts, 100)
+    assert attempts.wait_s(ADMIN, 0.0) == 0.0
+    attempts.was_wrong(ADMIN, 0.0)  # may be one of the strangers
+    assert attempts.wait_s(ADMIN, 0.0) > 0.0
+
+
+def test_a_right_password_does_not_free_the_address() -> None:
+    attempts = Attempts()
+    tried(attempts, 100)
+    attempts.was_right(ADMIN)
+    assert attempts.wait_s(("next", ADMIN[1]), 0.0) > 0.0
+
+
+def test_the_memory_of_attempts_is_bounded() -> None:
+    attempts = Attempts(most=10)
+    for number in range(100):
+        attempts.was_right((str(number), "x"))
+        attempts.was_wrong(("admin", str(number)), 0.0)
+    assert len(attempts) <= 30

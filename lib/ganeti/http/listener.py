@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,6 +21,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.web_log import AccessLogger
 from aiohttp.web_protocol import RequestHandler
+
+from ganeti.utils.net import client_of
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger(__name__ + ".access")
@@ -37,10 +40,14 @@ class Limits:
     field_bytes: int = 8192  # one line of the head after the first
     body_bytes: int = 64 * 1024 * 1024
     connections: int = 1000
+    client_connections: int | None = None  # of one client (`net.client_of`); None: all of them
 
 
 UNUSUAL_METHOD = re.compile(r"b'[A-Z]+ /\S* HTTP/")  # in what the library says of a first line
 SMALL_BUFFER_BYTES = 16 * 1024
+REFUSALS = 16  # connections of one client that wait to be told that it has too many
+RETRY_AFTER_S = 5  # what such a client should wait
+SELDOM_S = 60.0  # between two lines in the log about the same limit
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -114,6 +121,9 @@ class Listener:
     def __init__(self, *, tls: ssl.SSLContext | None, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.connections: dict[Connection, None] = {}  # by coming, or last answer
+        self.crowds: Counter[str] = Counter()  # connections that were let in, by client
+        self.refused: Counter[str] = Counter()  # those that were not, and have not ended
+        self._told: dict[str, tuple[float, int]] = {}  # limit → last line, times left out since
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._renewing = asyncio.Lock()
@@ -165,14 +175,63 @@ class Listener:
         if self._web is not None:
             await self._web.shutdown(grace_s)
 
-    def make_room(self) -> bool:
-        """Whether there is room for one more connection than allowed: the oldest of those that
-        have not sent a request is dropped for it, else the one that is idle for longest."""
-        silent = next((one for one in self.connections if not one.has_asked), None)
-        idle = silent or next((one for one in self.connections if not one.is_busy), None)
-        if idle is not None:
-            idle.drop()
-        return idle is not None
+    def enter(self, one: Connection) -> bool:
+        """Whether a new connection may stay.
+
+        Of a client that has too many, one that is idle gives way; where all are busy, the new one
+        stays for as long as it takes to refuse its request.
+        """
+        limits = self.limits
+        most, client = limits.client_connections, one.client
+        if most is not None and self.crowds[client] >= most:
+            self._tell_seldom("client", f"more than {most} connections of {client}, dropped one")
+            one.is_refused = not self._make_room(client)
+            if one.is_refused and self.refused[client] >= REFUSALS:
+                return False
+        if len(self.connections) >= limits.connections:
+            self._tell_seldom("all", f"more than {limits.connections} connections, dropped one")
+            if not self._make_room():
+                return False
+        self.connections[one] = None
+        (self.refused if one.is_refused else self.crowds)[client] += 1
+        return True
+
+    def leave(self, one: Connection) -> None:
+        """A connection that has ended, or will at once, counts no more."""
+        if self.connections.pop(one, self) is self:
+            return
+        crowd = self.refused if one.is_refused else self.crowds
+        crowd[one.client] -= 1
+        if not crowd[one.client]:
+            del crowd[one.client]
+
+    def _make_room(self, client: str | None = None) -> bool:
+        """Whether there is room for one more connection than allowed (of this client): the oldest
+        of those that have not sent a request is dropped for it, else the one that is idle for
+        longest."""
+        silent = idle = None
+        for one in self.connections:
+            if client is not None and (one.client != client or one.is_refused):
+                continue
+            if not one.has_asked:
+                silent = one
+                break
+            if idle is None and not one.is_busy:
+                idle = one
+        gone = silent or idle
+        if gone is not None:
+            self.leave(gone)
+            gone.drop()
+        return gone is not None
+
+    def _tell_seldom(self, limit: str, text: str) -> None:
+        now = asyncio.get_running_loop().time()
+        last, left_out = self._told.get(limit, (-SELDOM_S, 0))
+        if now - last < SELDOM_S:
+            self._told[limit] = (last, left_out + 1)
+            return
+        self._told[limit] = (now, 0)
+        logger.warning("%s%s", text, f" ({left_out} more since the last line)" if left_out else "")
 
     def _connect(self) -> RequestHandler:
         assert self._web is not None
@@ -183,9 +242,20 @@ class Listener:
         assert isinstance(connection, Connection)
         connection.busy()
         try:
+            if connection.is_refused:
+                return await self._refuse(raw, connection.client)
             return await self.answer(raw)
         finally:
             connection.idle()
+
+    async def _refuse(self, raw: web.BaseRequest, client: str) -> web.StreamResponse:
+        most = self.limits.client_connections
+        text = f"{client} has {most} connections that are busy; no more are taken"
+        response = self.malformed(503, text)
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        response.force_close()
+        await send_whole(raw, response, self.limits)
+        return response
 
 
 class DebugAccessLogger(AccessLogger):
@@ -202,7 +272,10 @@ class Connection(RequestHandler):
     Bytes do not reset the clock, so a request that trickles in is dropped as well.
     """
 
-    __slots__ = ("owner", "has_asked", "is_busy", "_clock", "_certificate", "__dict__")
+    __slots__ = (
+        *("owner", "client", "has_asked", "is_busy", "is_refused"),
+        *("_clock", "_certificate", "__dict__"),
+    )
 
     def __init__(self, owner: Listener, manager: web.Server) -> None:
         super().__init__(
@@ -218,6 +291,8 @@ class Connection(RequestHandler):
         )
         self.owner = owner
         self.has_asked = self.is_busy = False
+        self.is_refused = False  # its request is answered with 503
+        self.client = ""
         self._clock: asyncio.TimerHandle | None = None
         self._certificate: bytes | None = None
 
@@ -232,19 +307,16 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        owner = self.owner
-        is_full = len(owner.connections) >= owner.limits.connections
-        if is_full:
-            logger.warning("more than %s connections, dropped one", owner.limits.connections)
-        if is_full and not owner.make_room():
+        peer = transport.get_extra_info("peername")
+        self.client = client_of(str(peer[0])) if isinstance(peer, tuple) else ""
+        if not self.owner.enter(self):
             self.drop()
             return
-        owner.connections[self] = None
         self._wait(self.owner.limits.first_request_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_clock()
-        self.owner.connections.pop(self, None)
+        self.owner.leave(self)
         super().connection_lost(exc)
 
     def handle_error(

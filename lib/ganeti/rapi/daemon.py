@@ -153,6 +153,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="most connections at a time (%(default)s)",
     )
     parser.add_argument(
+        "--max-client-connections",
+        type=at_least_one,
+        default=LIMITS.client_connections,
+        metavar="NUMBER",
+        help="most connections at a time from one address (%(default)s)",
+    )
+    parser.add_argument(
         "--max-requests",
         type=at_least_one,
         default=int(REQUESTS_PER_S),
@@ -204,7 +211,11 @@ def settings_from(options: argparse.Namespace, paths: Paths) -> RapiSettings:
             require_authentication=options.require_authentication,
             requests_per_s=options.max_requests,
         ),
-        limits=replace(LIMITS, connections=options.max_clients),
+        limits=replace(
+            LIMITS,
+            connections=options.max_clients,
+            client_connections=options.max_client_connections,
+        ),
         audit_reads=options.audit_reads,
         consoles=ConsoleSettings(paths=paths if options.console_proxy else None),
     )

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from ganeti.rapi.access import CHALLENGE, User, Users, may, parse_basic, parse_bearer
-from ganeti.rapi.limits import Guesses, Rates
+from ganeti.rapi.limits import LONGEST_WAIT_S, Attempts, Rates
 from ganeti.rapi.reply import HttpError
 from ganeti.rapi.table import Access, Method
 from ganeti.rapi.tokens import public_part
+from ganeti.utils.net import client_of
 
 REQUESTS_PER_S = 2000.0  # of one user from one address: a guard against loops, no quota
-LONGEST_WAIT_S = 30.0  # who would have to wait longer is told to come again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Gate:
     def __init__(self, users: Users, settings: GateSettings) -> None:
         self.users = users
         self.settings = settings
-        self.guesses = Guesses()
+        self.attempts = Attempts()
         self.rates = Rates(settings.requests_per_s)
 
     async def user(self, headers: Mapping[str, str], address: str) -> User | None:
@@ -48,7 +48,7 @@ class Gate:
         given = headers.get("Authorization")
         login = parse_basic(given) if given is not None else None
         token = parse_bearer(given) if given is not None else None
-        who = (login[0] if login else public_part(token or ""), address)
+        who = (login[0] if login else public_part(token or ""), client_of(address))
         self._check_rate(who)
         if given is None:
             return None
@@ -57,9 +57,9 @@ class Gate:
         if token is not None:
             user = self.users.find_token(token, self.settings.clock())
         if user is None:
-            self.guesses.was_wrong(who, self.settings.now())
+            self.attempts.was_wrong(who, self.settings.now())
             raise HttpError(401, headers=CHALLENGE)
-        self.guesses.was_right(who)
+        self.attempts.was_right(who)
         return user
 
     def is_welcome(self, user: User | None) -> bool:
@@ -88,7 +88,7 @@ class Gate:
             raise too_many(f"more than {limit} of one user from {who[1]}", wait_s)
 
     async def _wait_for_turn(self, who: tuple[str, str]) -> None:
-        wait_s = self.guesses.wait_s(who, self.settings.now())
+        wait_s = self.attempts.wait_s(who, self.settings.now())
         if wait_s > LONGEST_WAIT_S:
             raise too_many(f"too many wrong passwords from {who[1]}", wait_s)
         if wait_s > 0:

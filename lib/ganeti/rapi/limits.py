@@ -10,6 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 MOST_KNOWN = 4096
+LONGEST_WAIT_S = 30.0  # who would have to wait longer is told to come again
 
 Who = tuple[str, str]
 
@@ -56,7 +57,7 @@ class _Guesses:
 
 
 class Guesses:
-    """Wrong passwords. After FREE of them each further attempt waits for the one before it, so
+    """Wrong passwords. After `free` of them each further attempt waits for the one before it, so
     that many at once are no faster than one after the other."""
 
     FREE = 3
@@ -64,20 +65,23 @@ class Guesses:
     LONGEST_S = 8.0
     FORGOTTEN_S = 900.0
 
-    def __init__(self, most: int = MOST_KNOWN) -> None:
+    def __init__(self, most: int = MOST_KNOWN, free: int = FREE) -> None:
         self._most = most
+        self._free = free
         self._known: OrderedDict[Who, _Guesses] = OrderedDict()
 
     def wait_s(self, who: Who, now: float) -> float:
-        """Seconds that an attempt has to wait before it is looked at; its place is kept."""
+        """Seconds that an attempt has to wait before it is looked at. Its place is kept, unless it
+        is to come again: those that are not looked at don't make the others wait."""
         known = self._known.get(who)
-        if known is None or known.wrong < self.FREE:
+        if known is None or known.wrong < self._free:
             return 0.0
         if now - known.at > self.FORGOTTEN_S:
             del self._known[who]
             return 0.0
         turn = max(now, known.next_at)
-        known.next_at = turn + self._pause_s(known.wrong)
+        if turn - now <= LONGEST_WAIT_S:
+            known.next_at = turn + self._pause_s(known.wrong)
         return turn - now
 
     def was_wrong(self, who: Who, now: float) -> None:
@@ -88,14 +92,58 @@ class Guesses:
                 self._known.popitem(last=False)
         self._known.move_to_end(who)
         known.wrong, known.at = known.wrong + 1, now
-        if known.wrong == self.FREE:
+        if known.wrong == self._free:
             known.next_at = now + self._pause_s(known.wrong)
 
     def was_right(self, who: Who) -> None:
         self._known.pop(who, None)
 
     def _pause_s(self, wrong: int) -> float:
-        return float(min(self.LONGEST_S, self.FIRST_S * 2 ** min(wrong - self.FREE, 10)))
+        return float(min(self.LONGEST_S, self.FIRST_S * 2 ** min(wrong - self._free, 10)))
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+class Attempts:
+    """Attempts to log in, counted for each user at each address, and for the address: whoever
+    tries many names waits as well.
+
+    A user who has logged in there before does not wait for what others at the address try, until
+    the user's own password was wrong once.
+    """
+
+    FREE_OF_ADDRESS = 30  # people that share an address, programs with old passwords
+
+    def __init__(self, most: int = MOST_KNOWN) -> None:
+        self._most = most
+        self._users = Guesses(most)
+        self._addresses = Guesses(most, self.FREE_OF_ADDRESS)
+        self._trusted: OrderedDict[Who, None] = OrderedDict()
+
+    def wait_s(self, who: Who, now: float) -> float:
+        """As `Guesses.wait_s`, for a user (first) at an address."""
+        wait_s = self._users.wait_s(who, now)
+        if who in self._trusted or wait_s > LONGEST_WAIT_S:
+            return wait_s
+        return max(wait_s, self._addresses.wait_s(_address(who), now))
+
+    def was_wrong(self, who: Who, now: float) -> None:
+        self._trusted.pop(who, None)
+        self._users.was_wrong(who, now)
+        self._addresses.was_wrong(_address(who), now)
+
+    def was_right(self, who: Who) -> None:
+        """What the address did counts on: else a user could guess the passwords of others."""
+        self._users.was_right(who)
+        self._trusted[who] = None
+        self._trusted.move_to_end(who)
+        if len(self._trusted) > self._most:
+            self._trusted.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._users) + len(self._addresses) + len(self._trusted)
+
+
+def _address(who: Who) -> Who:
+    return ("", who[1])

@@ -52,6 +52,7 @@ LIMITS = Limits(
     body_bytes=16 * 1024 * 1024,
     field_bytes=4096,
     connections=4000,  # events are followed by many; each costs some 20 KiB
+    client_connections=1000,
 )
 
 

@@ -29,6 +29,20 @@ def family_of(address: str) -> IpFamily:
     return IpFamily.IPV4 if version == 4 else IpFamily.IPV6
 
 
+def client_of(address: str) -> str:
+    """Whom limits count as one client: an IPv4 address, or the /64 that an IPv6 host chooses its
+    addresses from. What is no address stays as it is."""
+    if ":" not in address:
+        return address
+    try:
+        found = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((found, 64), strict=False))
+
+
 def is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
