@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fact_tables import facts
 from ganeti.node.daemon import load_served
-from ganeti.rpc import calls  # noqa: F401
+from ganeti.rpc import calls
 from ganeti.rpc.base import CALLS, SERVED
 
 OURS = {
@@ -41,6 +41,10 @@ def rows() -> dict[str, dict[str, object]]:
 
 def test_every_call_of_the_facts_is_declared() -> None:
     assert set(CALLS) - OURS == set(rows())
+
+
+def test_every_call_is_read_from_the_package_of_the_table() -> None:
+    assert {name: getattr(calls, name, None) for name in CALLS} == CALLS
 
 
 def test_arguments_stand_in_wire_order() -> None:

@@ -1,6 +1,6 @@
 """What a call is: name, wire order of its arguments, types, how long it may take.
 
-A call is declared once, as a function without a body (`rpc/calls.py`); its signature types the
+A call is declared once, as a function without a body (`rpc/calls/`); its signature types the
 client and the serving function, its annotations make the codecs, its docstring is the manual.
 Form on the wire: facts/node-rpc.json, `transport`.
 """
