@@ -74,8 +74,15 @@ class BodyError(Exception):
         self.status = status
 
 
-async def read_body(raw: web.BaseRequest, limits: Limits) -> bytes:
-    """The whole body; BodyError beyond the limits."""
+def take_all(size: int) -> None:
+    """There is room for each piece of a body."""
+
+
+async def read_body(
+    raw: web.BaseRequest, limits: Limits, came: Callable[[int], None] = take_all
+) -> bytes:
+    """The whole body; BodyError beyond the limits. `came` is told the size of each piece, and may
+    raise."""
     too_large = BodyError(413, f"the body is larger than {limits.body_bytes} bytes")
     if (raw.content_length or 0) > limits.body_bytes:
         raise too_large
@@ -87,6 +94,7 @@ async def read_body(raw: web.BaseRequest, limits: Limits) -> bytes:
                 size += len(piece)
                 if size > limits.body_bytes:
                     raise too_large
+                came(len(piece))
                 pieces.append(piece)
     except TimeoutError:
         raise BodyError(408, f"the body did not come within {limits.body_s:g} s") from None

@@ -13,7 +13,7 @@ from ganeti.luxi.pool import LuxiPool
 from ganeti.opcodes.base import Opcode
 from ganeti.rapi.reply import HttpError, bad_request
 from ganeti.rapi.table import Argument, Resource
-from ganeti.serializer import Json, loads
+from ganeti.serializer import Json, loads, loads_beside_loop
 
 if TYPE_CHECKING:
     from ganeti.rapi.access import User
@@ -43,6 +43,7 @@ class Call:
     peer: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     now_ns: int = 0
+    is_long: bool = False  # the body; what works through it leaves the loop
 
     def flag(self, name: str) -> bool:
         return bool(self.number(name))
@@ -106,13 +107,13 @@ def parse_query(text: str) -> dict[str, list[str]]:
         raise bad_request(f"the query of the address can't be read: {error}") from None
 
 
-def parse_body(content: bytes, content_type: str | None) -> Json:
+def parse_body(content: bytes, content_type: str | None, *, beside_loop: bool = False) -> Json:
     """None without a body. 415 when it is not said to be JSON, 400 when it is none."""
     if not content:
         return None
     if content_type != JSON_TYPE:
         raise HttpError(415)
     try:
-        return loads(content, "the body")
+        return (loads_beside_loop if beside_loop else loads)(content, "the body")
     except ParseError as error:
         raise bad_request(f"Unable to parse JSON data: {error}") from error

@@ -12,6 +12,7 @@ import gc
 import logging
 import signal
 import ssl
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 PROGRAM = "ganeti-rapi"
 SPARE_FILES = 600  # connections to the master daemon, logs
+SWITCH_S = 0.0005  # a thread that parses a long body delays the loop by no more than that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) -> None:
     """One daemon until TERM or INT comes, on a loop of its own."""
+    sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_live(settings, ready, lines))
 

@@ -23,15 +23,22 @@ QUEUE_DRAINED = "Queue drained"  # in an error of no class of its own: facts/job
 
 
 class HttpError(Exception):
-    """A refusal with a status; `text` is for people."""
+    """A refusal with a status; `text` is for people. `closes`: a rest of the request may be on its
+    way, so the connection is of no use any more."""
 
     def __init__(
-        self, status: int, text: str = "", *, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        text: str = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        closes: bool = False,
     ) -> None:
         super().__init__(text)
         self.status = HTTPStatus(status)
         self.text = text or self.status.phrase
         self.headers = dict(headers or {})
+        self.closes = closes
 
     def body(self) -> dict[str, Json]:
         """`{"code", "message", "explain"}` (facts/rapi.json, errors)."""

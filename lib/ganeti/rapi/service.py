@@ -29,7 +29,8 @@ from ganeti.http.listener import (
 from ganeti.luxi.pool import LuxiPool
 from ganeti.rapi.access import Users
 from ganeti.rapi.audit import AuditLog, Record
-from ganeti.rapi.call import Call, parse_body, parse_query
+from ganeti.rapi.bodies import MOST_BYTES, Bodies, is_long
+from ganeti.rapi.call import Call, parse_query
 from ganeti.rapi.console import Consoles, ConsoleSettings
 from ganeti.rapi.events import Events, EventSettings
 from ganeti.rapi.gate import Gate, GateSettings
@@ -62,6 +63,7 @@ class ServiceSettings:
 
     gate: GateSettings = GateSettings()
     limits: Limits = LIMITS
+    bodies_bytes: int = MOST_BYTES
     events: EventSettings = EventSettings()
     consoles: ConsoleSettings = ConsoleSettings()
     now_ns: Callable[[], int] = time.time_ns
@@ -87,6 +89,7 @@ class RapiServer(Listener):
         self.events = Events(master, settings.events)
         self.gate = Gate(users, settings.gate)
         self.consoles = Consoles(master, users, settings.consoles)
+        self.bodies = Bodies(settings.bodies_bytes)
         self.settings = settings
 
     async def stop(self, grace_s: float = 1.0) -> None:
@@ -148,22 +151,25 @@ class RapiServer(Listener):
         self.gate.check(user, method)
         record.query = query = parse_query(raw.rel_url.raw_query_string)
         limits = self._body_limits(method if user is not None else None)
-        call = Call(
-            resource=resource,
-            method=raw.method,
-            path=path,
-            query=query,
-            body=parse_body(await self._content(raw, limits), raw.headers.get("Content-Type")),
-            master=self.master,
-            events=self.events,
-            consoles=self.consoles,
-            is_welcome=partial(self.gate.is_welcome, user),
-            user=user,
-            peer=peer,
-            headers=raw.headers,
-            now_ns=self.settings.now_ns(),
-        )
-        answer = await self._ask(method, call)
+        with self.bodies.one() as came:
+            content = await self._content(raw, limits, came)
+            call = Call(
+                resource=resource,
+                method=raw.method,
+                path=path,
+                query=query,
+                body=await self.bodies.parse(content, raw.headers.get("Content-Type")),
+                master=self.master,
+                events=self.events,
+                consoles=self.consoles,
+                is_welcome=partial(self.gate.is_welcome, user),
+                user=user,
+                peer=peer,
+                headers=raw.headers,
+                now_ns=self.settings.now_ns(),
+                is_long=is_long(content),
+            )
+            answer = await self._ask(method, call)
         if isinstance(answer, Upgrade):
             record.login, record.token = answer.user.name, answer.user.token
         elif method.submits and not isinstance(answer, Reply):
@@ -176,12 +182,14 @@ class RapiServer(Listener):
             return self.limits
         return replace(self.limits, body_bytes=min(UNEXPECTED_BODY_BYTES, self.limits.body_bytes))
 
-    async def _content(self, raw: web.BaseRequest, limits: Limits) -> bytes:
+    async def _content(
+        self, raw: web.BaseRequest, limits: Limits, came: Callable[[int], None]
+    ) -> bytes:
         try:
             await ask_for_body(raw)
-            return await read_body(raw, limits)
+            return await read_body(raw, limits, came)
         except BodyError as error:
-            raise HttpError(error.status, str(error)) from error
+            raise HttpError(error.status, str(error), closes=True) from error
         except (web.RequestPayloadError, HttpProcessingError) as error:
             raise HttpError(400, f"the body can't be read: {error}") from error
 
@@ -234,7 +242,7 @@ class RapiServer(Listener):
     def _refusal(self, error: HttpError) -> web.Response:
         body = dump_bytes(error.body()) + b"\n"
         response = self._response(error.status, body, error.headers)
-        if error.status in (400, 408, 413, 505):  # a rest of the body may be on its way
+        if error.closes or error.status in (400, 505):  # a rest of the body may be on its way
             response.force_close()
         return response
 

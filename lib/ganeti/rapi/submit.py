@@ -14,6 +14,7 @@ from ganeti.rapi.call import Call
 from ganeti.rapi.reply import HttpError, bad_request
 from ganeti.rapi.table import Body, Prepare, Source
 from ganeti.serializer import Json
+from ganeti.utils.offload import in_thread
 
 FREE = frozenset({"depends", "comment", "priority", "debug_level", "dry_run"})
 """Common parameters that any body may hold."""
@@ -27,8 +28,12 @@ async def submit_opcode(
     prepare: Prepare | None,
 ) -> int:
     """The number of the job."""
-    values = read_body(call, body, prepare)
-    return await call.submit(make_opcode(kind, values, fixed_values(call, fixed)))
+
+    def make() -> Opcode:
+        values = read_body(call, body, prepare)
+        return make_opcode(kind, values, fixed_values(call, fixed))
+
+    return await call.submit(await in_thread(make) if call.is_long else make())
 
 
 def read_body(call: Call, body: Body | None, prepare: Prepare | None) -> dict[str, Json]:
