@@ -358,6 +358,53 @@ def test_what_the_master_refuses(tmp_path: Path, error: Exception, status: int) 
     on_loop(work)
 
 
+@pytest.mark.parametrize(
+    ("line", "body"),
+    [
+        ("GET /2/instances?bulk=1", None),
+        ("GET /2/query/instance?fields=name", None),
+        ("PUT /2/query/instance", b'{"fields": ["name"], "qfilter": null}'),
+    ],
+)
+def test_long_answers_are_passed_on_as_they_come(
+    tmp_path: Path, line: str, body: bytes | None
+) -> None:
+    async def work() -> None:
+        async with Stand(tmp_path, Endless().handle).rapi() as bed:
+            reader, writer = await bed.connect()
+            writer.write(request(line, body))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200") and b"Transfer-Encoding: chunked" in head
+            await reader.readexactly(1024 * 1024)  # of an answer that has no end
+            writer.transport.abort()
+            await none_left(bed)
+
+    on_loop(work)
+
+
+def request(line: str, body: bytes | None) -> bytes:
+    given = {"Host": "x", **ADMIN, **JSON, "Content-Length": str(len(body or b""))}
+    lines = [f"{line} HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+
+
+@pytest.mark.parametrize("count", [1000, 1001, 2000, 20_000])
+def test_lists_of_names_are_whole_however_long(tmp_path: Path, count: int) -> None:
+    names = [f"instance{number}.example.com" for number in range(count)]
+
+    async def master(method: str, args: list[Any]) -> Any:
+        return [{"name": name} for name in names]
+
+    async def work() -> None:
+        async with Stand(tmp_path, master).rapi() as bed:
+            answer = await bed.ask("GET", "/2/instances")
+            assert answer.json == [{"id": one, "uri": f"/2/instances/{one}"} for one in names]
+            assert ("transfer-encoding" in answer.headers) == (count == 20_000)
+            assert answer.body.endswith(b"]\n")
+
+    on_loop(work)
+
+
 def test_half_an_answer_has_no_end(tmp_path: Path) -> None:
     async def work() -> None:
         endless = Endless()

@@ -11,7 +11,7 @@ from ganeti.errors import ParseError
 from ganeti.luxi.methods import read_arguments
 from ganeti.luxi.pool import LuxiPool
 from ganeti.opcodes.base import Opcode
-from ganeti.rapi.reply import HttpError, bad_request
+from ganeti.rapi.reply import HttpError, Reply, bad_request
 from ganeti.rapi.table import Argument, Resource
 from ganeti.serializer import Json, loads, loads_beside_loop
 
@@ -90,6 +90,11 @@ class Call:
         """What the master answers; ParseError for arguments that are not of the right form."""
         read_arguments(method, list(args))
         return await self.master.call(method, *args)
+
+    def pass_on(self, method: str, *args: Json) -> Reply:
+        """What the master answers, in the pieces in which it comes; ParseError as `ask`."""
+        read_arguments(method, list(args))
+        return Reply(self.master.pieces(method, *args))
 
     async def submit(self, *job: Opcode, with_reasons: bool = True) -> int:
         """The number of a new job; its opcodes get the reason trail of this request."""

@@ -6,7 +6,7 @@ from ganeti.opcodes.base import param
 from ganeti.opcodes.checks import ANY, INT, STRING, optional, sequence
 from ganeti.rapi.call import Call
 from ganeti.rapi.lists import listing, one_row, reading, single
-from ganeti.rapi.reply import bad_request, not_found
+from ganeti.rapi.reply import Reply, bad_request, not_found
 from ganeti.rapi.submit import checked_body
 from ganeti.rapi.table import Access, Argument, Body, Method, own_params, resource
 from ganeti.serializer import Json
@@ -88,12 +88,12 @@ async def remove_filter(call: Call) -> Json:
 # Queries.
 
 
-async def query(call: Call) -> Json:
+async def query(call: Call) -> Reply:
     what = _resource(call)
     given = call.query.get("fields")
     if not given:
         raise bad_request("Missing 'fields' query argument")
-    return await call.ask("Query", what, given[0].split(","), None)
+    return call.pass_on("Query", what, given[0].split(","), None)
 
 
 QUERY = own_params(
@@ -103,7 +103,7 @@ QUERY = own_params(
 )
 
 
-async def query_with_filter(call: Call) -> Json:
+async def query_with_filter(call: Call) -> Reply:
     what = _resource(call)
     values = checked_body(call, QUERY)
     fields = values["fields"]
@@ -114,7 +114,7 @@ async def query_with_filter(call: Call) -> Json:
     if values["qfilter"] is not None and values["filter"] not in (None, values["qfilter"]):
         raise bad_request("parameter 'qfilter' was also given as 'filter'; give one")
     qfilter = values["filter"] if values["qfilter"] is None else values["qfilter"]
-    return await call.ask("Query", what, fields, qfilter)
+    return call.pass_on("Query", what, fields, qfilter)
 
 
 async def query_fields(call: Call) -> Json:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,7 +47,7 @@ JSON_TYPE = "application/json"
 LONGEST_ANSWER_S = 600.0  # for a client to take a long answer, however steadily it reads
 LONG_BYTES = 256 * 1024  # what is longer is passed on in pieces, without a Content-Length
 
-
+STEP_ITEMS = 1000  # of a list are encoded in one call: some 50 KiB, less than a millisecond
 UNEXPECTED_BODY_BYTES = 16 * 1024  # of somebody who has not logged in, or where none is looked at
 LIMITS = Limits(
     body_bytes=16 * 1024 * 1024,
@@ -115,6 +115,8 @@ class RapiServer(Listener):
             answer = await self._answer(raw, record)
             if isinstance(answer, Upgrade):
                 return await answer.serve(raw)
+            if isinstance(answer, list) and len(answer) > STEP_ITEMS:
+                answer = Reply(_in_steps(answer))
             if isinstance(answer, Reply) and not isinstance(answer.body, bytes):
                 return await self._stream(raw, answer, answer.body)
             response = self._whole(answer)
@@ -271,6 +273,16 @@ def _check_form(raw: web.BaseRequest) -> None:
         raise HttpError(505, f"HTTP {version} is not spoken here; 1.0 and 1.1 are")
     if raw.version == HttpVersion11 and "Host" not in raw.headers:
         raise HttpError(400, "Missing Host header")
+
+
+async def _in_steps(items: Sequence[Json]) -> AsyncGenerator[bytes, None]:
+    """The JSON text of a long list; others have their turn between two steps."""
+    begin = b"["
+    for first in range(0, len(items), STEP_ITEMS):
+        yield begin + dump_bytes(items[first : first + STEP_ITEMS])[1:-1]
+        begin = b","
+        await asyncio.sleep(0)
+    yield b"]"
 
 
 async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
