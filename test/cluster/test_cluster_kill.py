@@ -379,8 +379,12 @@ def broken_instances(
             if removed.get(name) == "success" and name in states:
                 yield f"instance {name} was removed, but is there"
     for name, state in states.items():
-        if state != "running" and bed(f"gnt-instance startup {name}").rc != 0:
+        if state == "running" or bed(f"gnt-instance startup {name}").rc == 0:
+            continue
+        if name not in gone:
             yield f"instance {name} is in state {state} and can't be started"
+        elif bed(f"gnt-instance remove --force {name}").rc != 0:
+            yield f"instance {name} is in state {state} and can't be removed again"
 
 
 def beginning(disk: Path) -> bytes:

@@ -16,6 +16,7 @@ from ganeti.model.instance import Instance
 from ganeti.opcodes.instance import OpInstanceRemove
 from ganeti.rpc import calls
 from ganeti.serializer import Json
+from ganeti.types import AdminState
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class RemovePlan:
 class InstanceRemove(LogicalUnit[OpInstanceRemove, RemovePlan]):
     """Stop an instance and remove it with its disks.
 
-    A removal that fails half-way leaves the instance in the configuration, so that it can be tried
-    again.
+    A removal that fails half-way leaves the instance in the configuration, marked down, so that it
+    can be tried again and nobody starts it meanwhile.
     """
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
@@ -54,6 +55,8 @@ class InstanceRemove(LogicalUnit[OpInstanceRemove, RemovePlan]):
     def execute(self, plan: RemovePlan) -> Json:
         config = self.services.snapshot()
         self._stop(config, plan.instance)
+        if plan.instance.admin_state is AdminState.UP and plan.disks:
+            instance_config.record(self.services, plan.instance, admin_state=AdminState.DOWN)
         clean = disks.remove(self.services, config, plan.instance, plan.disks)
         if not clean and not self.op.ignore_failures:
             raise OpExecError(
