@@ -18,6 +18,7 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import ConfigurationError, GenericError, OpExecError
 from ganeti.locking.request import Held, LockRequest
+from ganeti.logic import identity
 from ganeti.logic.base import GeneratedJobs, HookEnv, LogicalUnit, step_arguments
 from ganeti.logic.config_steps import run_config_step
 from ganeti.logic.registry import unit_for
@@ -426,8 +427,10 @@ class Ran:
 
 def run_unit(services: FakeServices, op: Opcode, held: Held | None = None) -> Ran:
     """What the processor does; reservations end with it."""
+    op = identity.with_names(services.snapshot(), op)
     unit = unit_for(op.OP_ID)(op, services)
     unit.arguments()
+    identity.confirm(services.snapshot(), op)
     locks = unit.locks(services.snapshot(), held or Held())
     try:
         config = services.snapshot()

@@ -70,6 +70,13 @@ class Snapshot:
     def find_network(self, name: str) -> Network | None:
         return _exact(self.networks, self.index.network_names, name)
 
+    def nodes_like(self, name: str) -> list[str]:
+        """Full names that a shortened one may stand for; `find_node` finds only a single one."""
+        return _alike(self.index.node_names, name)
+
+    def instances_like(self, name: str) -> list[str]:
+        return _alike(self.index.instance_names, name)
+
     # Relations.
 
     def master(self) -> Node:
@@ -182,6 +189,13 @@ def _exact(things: Map[str, Named], names: Claims, name: str) -> Named | None:
         if full == name:
             return things[uuid]
     return None
+
+
+def _alike(names: Claims, name: str) -> list[str]:
+    """Full names that begin with these components."""
+    wanted = name.lower()
+    found = names.get(first_label(name), {}).values()
+    return sorted(full for full in found if f"{full.lower()}.".startswith(f"{wanted}."))
 
 
 def _find(things: Map[str, Named], names: Claims, name: str) -> Named | None:

@@ -27,19 +27,20 @@ from ganeti.utils.text import nice_sort_key
 # Finding objects by what people type.
 
 
-def _way_out(name: str, usual: str) -> str:
-    """People write options behind the names, where they are names, too."""
-    return "options come before names" if name.startswith("-") else usual
+def _unknown(what: str, name: str, alike: Sequence[str] = ()) -> OpPrereqError:
+    """`alike`: what a shortened name may mean. Options behind names are taken for names, too."""
+    if alike:
+        fact = f"{what} {name!r} is ambiguous: {', '.join(alike)}"
+        return OpPrereqError(fact, Code.NOENT, hint="give the full name, or the uuid")
+    usual = f"gnt-{what.removeprefix('node ')} list shows all"
+    way_out = "options come before names" if name.startswith("-") else usual
+    return OpPrereqError(f"{what} {name!r} is not known", Code.NOENT, hint=way_out)
 
 
 def instance(config: Snapshot, name: str) -> Instance:
     found = config.find_instance(name)
     if found is None:
-        raise OpPrereqError(
-            f"instance {name!r} is not known, or the shortened name is ambiguous",
-            Code.NOENT,
-            hint=_way_out(name, "gnt-instance list shows all"),
-        )
+        raise _unknown("instance", name, config.instances_like(name))
     return found
 
 
@@ -60,33 +61,21 @@ def lock_to_read(config: Snapshot, names: Sequence[str]) -> LockRequest:
 def node(config: Snapshot, name: str) -> Node:
     found = config.find_node(name)
     if found is None:
-        raise OpPrereqError(
-            f"node {name!r} is not known, or the shortened name is ambiguous",
-            Code.NOENT,
-            hint=_way_out(name, "gnt-node list shows all"),
-        )
+        raise _unknown("node", name, config.nodes_like(name))
     return found
 
 
 def group(config: Snapshot, name: str) -> NodeGroup:
     found = config.find_group(name)
     if found is None:
-        raise OpPrereqError(
-            f"node group {name!r} is not known",
-            Code.NOENT,
-            hint=_way_out(name, "gnt-group list shows all"),
-        )
+        raise _unknown("node group", name)
     return found
 
 
 def network(config: Snapshot, name: str) -> Network:
     found = config.find_network(name)
     if found is None:
-        raise OpPrereqError(
-            f"network {name!r} is not known",
-            Code.NOENT,
-            hint=_way_out(name, "gnt-network list shows all"),
-        )
+        raise _unknown("network", name)
     return found
 
 

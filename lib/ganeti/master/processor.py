@@ -13,6 +13,7 @@ from ganeti.errors import Code, OpPrereqError
 from ganeti.jobs.job import Job
 from ganeti.jobs.queue import OpRun
 from ganeti.jobs.undo import Failed, Step
+from ganeti.logic import identity
 from ganeti.logic.base import INFO, GeneratedJobs, LogicalUnit, Services
 from ganeti.logic.registry import unit_for
 from ganeti.master.hooks import Hooks
@@ -60,8 +61,10 @@ class Processor:
 
     async def _attempt(self, op: Opcode, job: Job, run: OpRun, kill: Kill) -> Json | GeneratedJobs:
         services = OpServices(self._side, job.id, run, kill)
+        op = identity.with_names(services.snapshot(), op)
         unit = unit_for(op.OP_ID)(op, services)
         unit.arguments()
+        identity.confirm(services.snapshot(), op)
         try:
             await self._side.locks.acquire(unit, job.id, services.snapshot, run)
             await run.started()
@@ -109,6 +112,7 @@ def carry_out(unit: LogicalUnit[Any, Any], services: Services) -> Json | Generat
     """
     op = unit.op
     config = services.snapshot()
+    identity.confirm(config, op)
     plan = unit.check(config)
     hooks = Hooks(op, services)
     before = unit.hooks(config, plan)

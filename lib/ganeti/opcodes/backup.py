@@ -20,7 +20,9 @@ class OpBackupExport(Opcode):
     """Export an instance to a node, or to another cluster."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     compress: str = param("how disk contents are packed on the way", default="none")
     shutdown_timeout: NotNegative = param(
         "seconds to wait for the guest OS to shut down", default=DEFAULT_SHUTDOWN_TIMEOUT_S
@@ -30,7 +32,7 @@ class OpBackupExport(Opcode):
         rapi="destination",
     )
     target_node_uuid: Name | None = param(
-        "uuid of the target node, found by the master", default=None
+        "uuid of the target node that is meant", default=None, uuid_of="target_node"
     )
     shutdown: bool = param("stop the instance while its disks are read", default=True)
     remove_instance: bool = param("remove the instance when the export is complete", default=False)
@@ -63,7 +65,9 @@ class OpBackupPrepare(Opcode):
     """Make what an export to another cluster needs: keys, and a handshake."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     mode: ExportMode = param("to a node of this cluster (local) or to another cluster (remote)")
 
 
@@ -72,4 +76,6 @@ class OpBackupRemove(Opcode):
     """Remove all exports of an instance."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )

@@ -37,17 +37,20 @@ class Param:
     """One declared parameter.
 
     `kind` is the annotation, `default` a JSON value (see `required`), `rapi` the name that the
-    remote API uses where it differs.
+    remote API uses where it differs, `uuid_of` the parameter that names the same object.
     """
 
-    __slots__ = ("_check", "default", "help", "kind", "name", "rapi")
+    __slots__ = ("_check", "default", "help", "kind", "name", "rapi", "uuid_of")
 
-    def __init__(self, help: str, default: Any, check: Check | None, rapi: str) -> None:
+    def __init__(
+        self, help: str, default: Any, check: Check | None, rapi: str, uuid_of: str
+    ) -> None:
         self.name = ""
         self.kind: Any = None
         self.help = help
         self.default = default
         self.rapi = rapi
+        self.uuid_of = uuid_of
         self._check = check
 
     @property
@@ -78,14 +81,20 @@ class Param:
 
 
 def param(
-    help: str, *, default: Any = _REQUIRED, check: Check | None = None, rapi: str = ""
+    help: str,
+    *,
+    default: Any = _REQUIRED,
+    check: Check | None = None,
+    rapi: str = "",
+    uuid_of: str = "",
 ) -> Any:
     """Declare a parameter; without `default` it is required.
 
     `help` is one short phrase: it becomes the help of options and a line of a manual page. `check`
-    replaces the check that follows from the annotation.
+    replaces the check that follows from the annotation. `uuid_of`: this is the uuid that the object
+    named by that parameter must have, or the uuids of a list (logic/identity.py).
     """
-    return Param(help, default, check, rapi)
+    return Param(help, default, check, rapi, uuid_of)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(param,))

@@ -43,7 +43,7 @@ class OpGroupAssignNodes(Opcode):
     force: bool = param("also when instances become split between groups", default=False)
     nodes: Sequence[Name] = param("nodes to move into the group")
     node_uuids: Sequence[Name] | None = param(
-        "uuids of the nodes, found by the master", default=None
+        "uuids of the nodes that are meant", default=None, uuid_of="nodes"
     )
 
 

@@ -46,7 +46,9 @@ class OpInstanceChangeGroup(Opcode):
     """Move an instance to another node group."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     early_release: bool = param("release the locks of the old secondary early", default=False)
     iallocator: Name | None = param("allocator that chooses the nodes", default=None)
     target_groups: Sequence[Name] | None = param(
@@ -59,7 +61,9 @@ class OpInstanceConsole(Opcode):
     """Describe how to reach an instance's console."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
 
 
 @opcode(summary="instance_name", result=Sequence[Name])
@@ -102,9 +106,13 @@ class OpInstanceCreate(Opcode):
     )
     os_type: Name | None = param("OS to install, with its variant", default=None, rapi="os")
     pnode: Name | None = param("primary node", default=None)
-    pnode_uuid: Name | None = param("uuid of the primary node, found by the master", default=None)
+    pnode_uuid: Name | None = param(
+        "uuid of the primary node that is meant", default=None, uuid_of="pnode"
+    )
     snode: Name | None = param("secondary node", default=None)
-    snode_uuid: Name | None = param("uuid of the secondary node, found by the master", default=None)
+    snode_uuid: Name | None = param(
+        "uuid of the secondary node that is meant", default=None, uuid_of="snode"
+    )
     source_handshake: Sequence[Json] | None = param("handshake of the source cluster", default=None)
     source_instance_name: Name | None = param(
         "name of the instance in the source cluster", default=None
@@ -115,7 +123,9 @@ class OpInstanceCreate(Opcode):
     )
     source_x509_ca: Name | None = param("certificate of the source cluster, signed", default=None)
     src_node: Name | None = param("node that has the export", default=None)
-    src_node_uuid: Name | None = param("uuid of the source node, found by the master", default=None)
+    src_node_uuid: Name | None = param(
+        "uuid of the source node that is meant", default=None, uuid_of="src_node"
+    )
     src_path: Name | None = param("directory of the export", default=None)
     compress: str = param("how disk contents are packed on the way", default="none")
     start: bool = param("start the instance when it is made", default=True)
@@ -136,7 +146,9 @@ class OpInstanceFailover(Opcode):
     """Stop an instance and start it on its secondary or another node."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     shutdown_timeout: NotNegative = param(
         "seconds to wait for the guest OS to shut down", default=DEFAULT_SHUTDOWN_TIMEOUT_S
     )
@@ -145,7 +157,7 @@ class OpInstanceFailover(Opcode):
         "node to move to, with an external or shared disk template", default=None
     )
     target_node_uuid: Name | None = param(
-        "uuid of the target node, found by the master", default=None
+        "uuid of the target node that is meant", default=None, uuid_of="target_node"
     )
     ignore_ipolicy: bool = param("accept a violation of the instance policy", default=False)
     cleanup: bool = param("recover from an earlier move that failed", default=False)
@@ -157,7 +169,9 @@ class OpInstanceMigrate(Opcode):
     """Move an instance to its secondary or another node while it runs."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     mode: MigrationMode | None = param(
         "live or non-live; default: as the hypervisor is set", default=None
     )
@@ -166,7 +180,7 @@ class OpInstanceMigrate(Opcode):
         "node to move to, with an external or shared disk template", default=None
     )
     target_node_uuid: Name | None = param(
-        "uuid of the target node, found by the master", default=None
+        "uuid of the target node that is meant", default=None, uuid_of="target_node"
     )
     allow_runtime_changes: bool = param(
         "take memory from the instance if the target has too little", default=True
@@ -185,14 +199,16 @@ class OpInstanceMove(Opcode):
     """Move a stopped instance to another node by copying its disks."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     shutdown_timeout: NotNegative = param(
         "seconds to wait for the guest OS to shut down", default=DEFAULT_SHUTDOWN_TIMEOUT_S
     )
     ignore_ipolicy: bool = param("accept a violation of the instance policy", default=False)
     target_node: Name = param("node to move to")
     target_node_uuid: Name | None = param(
-        "uuid of the target node, found by the master", default=None
+        "uuid of the target node that is meant", default=None, uuid_of="target_node"
     )
     compress: str = param("how disk contents are packed on the way", default="none")
     ignore_consistency: bool = param("go on with disks that are not in sync", default=False)
@@ -237,7 +253,9 @@ class OpInstanceReboot(Opcode):
     """Reboot an instance."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     shutdown_timeout: NotNegative = param(
         "seconds to wait for the guest OS to shut down", default=DEFAULT_SHUTDOWN_TIMEOUT_S
     )
@@ -254,7 +272,9 @@ class OpInstanceReinstall(Opcode):
     """Install the guest OS of a stopped instance again."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     force_variant: bool = param(
         "accept an OS variant that its definition does not list", default=False
     )
@@ -271,7 +291,9 @@ class OpInstanceRemove(Opcode):
     """Remove an instance and its disks."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     shutdown_timeout: NotNegative = param(
         "seconds to wait for the guest OS to shut down", default=DEFAULT_SHUTDOWN_TIMEOUT_S
     )
@@ -285,7 +307,9 @@ class OpInstanceRename(Opcode):
     """Give a stopped instance another name."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     new_name: Name = param("new name of the instance")
     name_check: bool = param("resolve the new name", default=True)
     ip_check: bool = param("check that the name's address does not answer", default=True)
@@ -296,7 +320,9 @@ class OpInstanceSetParams(Opcode):
     """Change parameters, disks and network interfaces of an instance."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     force: bool = param("do it in spite of warnings", default=False)
     force_variant: bool = param(
         "accept an OS variant that its definition does not list", default=False
@@ -314,10 +340,12 @@ class OpInstanceSetParams(Opcode):
         "directory below the file storage directory", default=None
     )
     pnode: Name | None = param("new primary node", default=None)
-    pnode_uuid: Name | None = param("uuid of the primary node, found by the master", default=None)
+    pnode_uuid: Name | None = param(
+        "uuid of the primary node that is meant", default=None, uuid_of="pnode"
+    )
     remote_node: Name | None = param("new secondary node", default=None)
     remote_node_uuid: Name | None = param(
-        "uuid of the new secondary node, found by the master", default=None
+        "uuid of the new secondary node that is meant", default=None, uuid_of="remote_node"
     )
     iallocator: Name | None = param("allocator that chooses the nodes", default=None)
     os_name: Name | None = param("OS to record, without installing it", default=None)
@@ -338,7 +366,9 @@ class OpInstanceShutdown(Opcode):
     """Stop an instance."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     force: bool = param("also when it is marked as offline", default=False)
     ignore_offline_nodes: bool = param(
         "only record the wanted state when the primary node is offline", default=False
@@ -357,7 +387,9 @@ class OpInstanceStartup(Opcode):
     """Start an instance on its primary node."""
 
     instance_name: str = param("name of the instance")
-    instance_uuid: Name | None = param("uuid of the instance, found by the master", default=None)
+    instance_uuid: Name | None = param(
+        "uuid of the instance that is meant", default=None, uuid_of="instance_name"
+    )
     force: bool = param("start even if some disks are degraded", default=False)
     ignore_offline_nodes: bool = param(
         "only record the wanted state when the primary node is offline", default=False

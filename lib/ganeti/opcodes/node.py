@@ -41,10 +41,12 @@ class OpNodeEvacuate(Opcode):
 
     early_release: bool = param("release the locks of the old secondary early", default=False)
     node_name: Name = param("name of the node")
-    node_uuid: Name | None = param("uuid of the node, found by the master", default=None)
+    node_uuid: Name | None = param(
+        "uuid of the node that is meant", default=None, uuid_of="node_name"
+    )
     remote_node: Name | None = param("new secondary node", default=None)
     remote_node_uuid: Name | None = param(
-        "uuid of the new secondary node, found by the master", default=None
+        "uuid of the new secondary node that is meant", default=None, uuid_of="remote_node"
     )
     iallocator: Name | None = param("allocator that chooses the nodes", default=None)
     mode: Evacuation = param("which instances leave")
@@ -58,7 +60,9 @@ class OpNodeMigrate(Opcode):
     """Migrate all primary instances away from a node."""
 
     node_name: Name = param("name of the node")
-    node_uuid: Name | None = param("uuid of the node, found by the master", default=None)
+    node_uuid: Name | None = param(
+        "uuid of the node that is meant", default=None, uuid_of="node_name"
+    )
     mode: MigrationMode | None = param(
         "live or non-live; default: as the hypervisor is set", default=None
     )
@@ -67,7 +71,7 @@ class OpNodeMigrate(Opcode):
         "node to move to, with an external or shared disk template", default=None
     )
     target_node_uuid: Name | None = param(
-        "uuid of the target node, found by the master", default=None
+        "uuid of the target node that is meant", default=None, uuid_of="target_node"
     )
     allow_runtime_changes: bool = param(
         "take memory from the instance if the target has too little", default=True
@@ -81,7 +85,9 @@ class OpNodeModifyStorage(Opcode):
     """Change a storage unit of a node."""
 
     node_name: Name = param("name of the node")
-    node_uuid: Name | None = param("uuid of the node, found by the master", default=None)
+    node_uuid: Name | None = param(
+        "uuid of the node that is meant", default=None, uuid_of="node_name"
+    )
     storage_type: StorageType = param("kind of storage")
     name: Name | None = param("name of the storage unit", default=None)
     changes: JsonObject = param("values to set")
@@ -92,7 +98,9 @@ class OpNodePowercycle(Opcode):
     """Power-cycle a node at once, through its hypervisor."""
 
     node_name: Name = param("name of the node")
-    node_uuid: Name | None = param("uuid of the node, found by the master", default=None)
+    node_uuid: Name | None = param(
+        "uuid of the node that is meant", default=None, uuid_of="node_name"
+    )
     force: bool = param("also when it is the master node", default=False)
 
 
@@ -119,7 +127,9 @@ class OpNodeRemove(Opcode):
     """Remove an empty node from the cluster."""
 
     node_name: Name = param("name of the node")
-    node_uuid: Name | None = param("uuid of the node, found by the master", default=None)
+    node_uuid: Name | None = param(
+        "uuid of the node that is meant", default=None, uuid_of="node_name"
+    )
 
 
 @opcode(summary="node_name", result=CHANGES)
@@ -127,7 +137,9 @@ class OpNodeSetParams(Opcode):
     """Change role, capabilities and parameters of a node."""
 
     node_name: Name = param("name of the node")
-    node_uuid: Name | None = param("uuid of the node, found by the master", default=None)
+    node_uuid: Name | None = param(
+        "uuid of the node that is meant", default=None, uuid_of="node_name"
+    )
     force: bool = param("do it in spite of warnings", default=False)
     hv_state: JsonObject | None = param(
         "memory, disk and CPUs that the hypervisor has, where it is not asked", default=None
@@ -152,7 +164,7 @@ class OpOobCommand(Opcode):
 
     node_names: Sequence[Name] = param("names of the nodes; none: all", default=())
     node_uuids: Sequence[Name] | None = param(
-        "uuids of the nodes, found by the master", default=None
+        "uuids of the nodes that are meant", default=None, uuid_of="node_names"
     )
     command: OobCommand = param("the order")
     timeout: int = param("seconds the helper may take", default=60)
@@ -165,7 +177,9 @@ class OpRepairNodeStorage(Opcode):
     """Repair a storage unit of a node."""
 
     node_name: Name = param("name of the node")
-    node_uuid: Name | None = param("uuid of the node, found by the master", default=None)
+    node_uuid: Name | None = param(
+        "uuid of the node that is meant", default=None, uuid_of="node_name"
+    )
     storage_type: StorageType = param("kind of storage")
     name: Name | None = param("name of the storage unit", default=None)
     ignore_consistency: bool = param("go on with disks that are not in sync", default=False)
@@ -178,6 +192,6 @@ class OpRestrictedCommand(Opcode):
     use_locking: bool = param("take locks while looking", default=False)
     nodes: Sequence[Name] = param("nodes to run it on")
     node_uuids: Sequence[Name] | None = param(
-        "uuids of the nodes, found by the master", default=None
+        "uuids of the nodes that are meant", default=None, uuid_of="nodes"
     )
     command: Name = param("name of the command")

@@ -51,7 +51,7 @@ class OpTestDelay(Opcode):
     on_master: bool = param("sleep on the master", default=True)
     on_nodes: Sequence[Name] = param("nodes to sleep on", default=())
     on_node_uuids: Sequence[Name] | None = param(
-        "uuids of the nodes, found by the master", default=None
+        "uuids of the nodes that are meant", default=None, uuid_of="on_nodes"
     )
     repeat: NotNegative = param("how often to repeat; 0: once", default=0)
     interruptible: bool = param("a connection to a socket ends the sleep", default=False)

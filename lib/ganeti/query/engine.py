@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpPrereqError, ParameterError
@@ -96,7 +96,7 @@ class QueryEngine:
         needs = needs_of(columns) | (filter_.needs if filter_ else frozenset())
         table = await self._open(what, wanted, needs)
         if wanted is not None:
-            rows: Sequence[Any] = find_all(table, wanted)
+            rows: Sequence[Any] = find_all(table, wanted, names_like(self.config(), what))
             filter_ = None
         else:
             rows = await collect(table, filter_.may_pass if filter_ else None)
@@ -111,7 +111,7 @@ class QueryEngine:
     ) -> Answer[Any]:
         """The older calls: objects by name ([]: all), unknown ones left out, bare values.
 
-        OpPrereqError INVAL: an unknown field.
+        OpPrereqError INVAL: an unknown field; NOENT: a shortened name that several have.
         """
         fields = FIELDS[what]
         check_fields(fields, names)
@@ -119,7 +119,8 @@ class QueryEngine:
         needs = needs_of(columns)
         table = await self._open(what, objects or None, needs)
         if objects:
-            rows = [row for name in objects if (row := table.find(str(name))) is not None]
+            like = names_like(self.config(), what)
+            rows = [row for name in objects if (row := find(table, str(name), like)) is not None]
         else:
             rows = await collect(table, None)
         if needs:
@@ -175,11 +176,36 @@ def job_number(value: str | int) -> int:
     return int(value)
 
 
-def find_all(table: Table[R], names: Iterable[str | int]) -> list[R]:
+Like: TypeAlias = Callable[[str], Sequence[str]]
+"""Full names that a shortened one may stand for."""
+
+
+def names_like(config: Snapshot, what: QueryResource) -> Like:
+    """Only nodes and instances have shortened names."""
+    if what is QueryResource.INSTANCE:
+        return config.instances_like
+    if what in (QueryResource.NODE, QueryResource.EXPORT):
+        return config.nodes_like
+    return lambda name: ()
+
+
+def find(table: Table[R], name: str, like: Like) -> R | None:
+    """The row of this name; OpPrereqError NOENT when the name fits several."""
+    row = table.find(name)
+    if row is None and (several := like(name)):
+        raise OpPrereqError(
+            f"{table.noun} name {name} is ambiguous: {', '.join(several)}",
+            Code.NOENT,
+            hint="give the full name, or the uuid",
+        )
+    return row
+
+
+def find_all(table: Table[R], names: Iterable[str | int], like: Like) -> list[R]:
     """In the order of the names. OpPrereqError NOENT where the kind of object demands it."""
     rows = []
     for name in names:
-        row = table.find(str(name))
+        row = find(table, str(name), like)
         if row is not None:
             rows.append(row)
         elif table.noun is not None:
