@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fakes.job_executor import NullExecutor, SteeredExecutor
 from fakes.job_machine import Machine, until, until_end
+from fakes.luxi_replay import LuxiReplay
 from fakes.virtual_time import run
+from ganeti.cli.info import page
+from ganeti.cli.job_info import pages
 from ganeti.errors import GenericError, OpPrereqError, ProgrammerError, encode_error
-from ganeti.jobs.job import Job
+from ganeti.jobs.fields import FIELDS
+from ganeti.jobs.job import Job, decode_job
 from ganeti.jobs.queue import JobQueue, OpRun
 from ganeti.opcodes import Opcode, load_submitted
 from ganeti.serializer import Json, loads
@@ -136,3 +142,63 @@ def without_death(rows: list[list[Json]], place: int) -> list[list[Json]]:
     return [
         [*row[:place], None if row[0] == 260 else row[place], *row[place + 1 :]] for row in rows
     ]
+
+
+# Jobs whose files are there, and what the same master told of them.
+
+
+def recorded_jobs(samples: Path) -> dict[int, Job]:
+    """The newest file of each, archived or not."""
+    found = {}
+    for pattern in ("state/*/queue/job-*", "state/*/queue/archive/*/job-*"):
+        for path in sorted(samples.glob(pattern)):
+            found[int(path.name[4:])] = decode_job(path.read_bytes(), path.name)
+    return found
+
+
+def recorded_rows(samples: Path) -> Iterator[dict[str, Any]]:
+    """Answers to queries for jobs with their numbers, by field."""
+    for line in (samples / "luxi" / "query.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        method, arguments = json.loads(record["send"]).values()
+        answer = json.loads(record["recv"])
+        if method == "Query" and arguments[0] == "job" and answer["success"]:
+            if "id" in arguments[1]:
+                for row in answer["result"]["data"]:
+                    yield dict(zip(arguments[1], (value for _, value in row)))
+
+
+def in_json(value: Any) -> str:
+    """6 and 6.0 differ."""
+    return json.dumps(value, sort_keys=True)
+
+
+def test_every_field_of_a_job_is_told_as_recorded(samples: Path) -> None:
+    jobs, count = recorded_jobs(samples), 0
+    for row in recorded_rows(samples):
+        job = jobs.get(row["id"])
+        for name in FIELDS.keys() & row.keys() - {"archived"} if job else ():
+            assert in_json(FIELDS[name](job)) == in_json(row[name]), (row["id"], name)
+            count += 1
+    assert count > 1500
+
+
+def test_job_info_is_printed_as_recorded(samples: Path) -> None:
+    jobs = recorded_jobs(samples)
+
+    def query(what: str, fields: list[str], wanted: Any) -> Any:
+        numbers = [number for _, _, number in wanted[1:] if number in jobs]
+        rows = [[[0, FIELDS[name](jobs[number])] for name in fields] for number in numbers]
+        return {"data": rows}
+
+    master: Any = LuxiReplay({"Query": query})
+    count = 0
+    for name in ("21-info", "70-jobs"):
+        for line in (samples / "cli" / f"{name}.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            if record["argv"][:2] == ["gnt-job", "info"] and record["rc"] == 0:
+                numbers = [int(word) for word in record["argv"][2:]]
+                if "Status: running" not in record["stdout"]:  # its file is of a later moment
+                    assert page(pages(master, numbers)) == record["stdout"]
+                    count += 1
+    assert count >= 5
