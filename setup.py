@@ -1,7 +1,8 @@
 """For `pip install .`: programs, library, helpers and guest OS definition below one prefix.
 
 The description of the project is pyproject.toml. A full installation (manual pages, units, cron) is
-made by `./autogen.sh && ./configure && make install`; see doc/install.rst.
+made by `./autogen.sh && ./configure && make install`; see doc/install.rst. Only that one puts versions
+beside each other: here, each version has an environment of its own.
 """
 
 from collections.abc import Sequence
@@ -12,8 +13,11 @@ from setuptools.command.build_py import build_py
 
 TOP = Path(__file__).resolve().parent
 HELPERS = {
-    "lib/ganeti": ("import-export", "node-daemon-setup", "prepare-node-join", "ssh-update"),
-    "lib/ganeti/tools": ("kvm-console-wrapper",),
+    "lib/ganeti": (
+        *("daemon-util", "ensure-dirs", "import-export", "node-daemon-setup"),
+        *("prepare-node-join", "ssh-update"),
+    ),
+    "lib/ganeti/tools": ("cfgupgrade", "kvm-console-wrapper"),
 }
 
 # A prefix may lie anywhere, so that places are found from where the package is:

@@ -268,6 +268,39 @@ class Paths:
         """Who did what over the remote API (ours)."""
         return self.log / "rapi-audit.log"
 
+    # Versions of the software that stand beside each other.
+    @property
+    def active_lib(self) -> Path:
+        """Link to the programs and the library of the active version."""
+        return self.conf / "lib"
+
+    @property
+    def active_share(self) -> Path:
+        """Link to what else belongs to the active version."""
+        return self.conf / "share"
+
+    @property
+    def intent_to_upgrade(self) -> Path:
+        """What `gnt-cluster upgrade` is about to do, while it does."""
+        return self.data / "intent-to-upgrade"
+
+    @property
+    def upgrade_lock(self) -> Path:
+        return self.lock / "ganeti-upgrade.lock"
+
+    @property
+    def daemon_util_lock(self) -> Path:
+        return self.lock / "ganeti-daemon-util.lock"
+
+    @property
+    def backups(self) -> Path:
+        return self.below(LOCALSTATEDIR) / "backups"
+
+    @property
+    def daemon_defaults(self) -> Path:
+        """Further options of the daemons."""
+        return self.below(SYSCONFDIR) / "default/ganeti"
+
     def ssconf(self, key: str) -> Path:
         return self.data / f"ssconf_{key}"
 

@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from ganeti.utils.versions import OWN
 
 TOP = Path(__file__).resolve().parent.parent.parent
 STEP_S = 100
+LINKS = 5  # on the way to one file
+VERSION = str(OWN)
 PREFIX, STATE, CONF = "/opt/ganeti", "/opt/ganeti/var", "/opt/ganeti/etc"
 PARTS = (
     *("daemons", "doc", "lib", "man", "os", "scripts", "tools"),
@@ -61,7 +64,14 @@ def installed(built: Path) -> Path:
 
 
 def own(root: Path, path: str) -> Path:
-    return root / path.lstrip("/")
+    """The place below DESTDIR; the links on the way have texts without it."""
+    found = root / path.lstrip("/")
+    for _ in range(LINKS):
+        for part in (*reversed(found.parents), found):
+            if part.is_symlink() and os.readlink(part).startswith("/"):
+                found = root / os.readlink(part).lstrip("/") / found.relative_to(part)
+                break
+    return found
 
 
 def test_every_kind_of_file_is_installed(installed: Path) -> None:
@@ -73,8 +83,12 @@ def test_every_kind_of_file_is_installed(installed: Path) -> None:
         "lib/ganeti/import-export",
         "lib/ganeti/node-daemon-setup",
         "lib/ganeti/prepare-node-join",
+        "lib/ganeti/daemon-util",
+        "lib/ganeti/ensure-dirs",
+        "lib/ganeti/use-version",
+        "lib/ganeti/tools/cfgupgrade",
         "lib/ganeti/tools/kvm-console-wrapper",
-        "lib/ganeti/python/ganeti/cli/app.py",
+        f"lib/ganeti/{VERSION}/python/ganeti/cli/app.py",
         "lib/systemd/system/ganeti.target",
         "lib/systemd/system/ganeti-noded.service",
         "lib/systemd/system/ganeti-masterd.service",
@@ -93,18 +107,18 @@ def test_every_kind_of_file_is_installed(installed: Path) -> None:
 
 
 def test_programs_name_their_interpreter_absolutely(installed: Path) -> None:
-    programs = sorted(own(installed, f"{PREFIX}/sbin").iterdir())
+    programs = sorted(own(installed, f"{CONF}/ganeti/lib/sbin").iterdir())
     sources = [*(TOP / "scripts").iterdir(), *(TOP / "daemons").iterdir()]
     assert [path.name for path in programs] == sorted(path.name for path in sources)
     for program in programs:
         lines = program.read_text().splitlines()
         assert lines[0] == f"#!{sys.executable}"
-        assert f'sys.path[0] = "{PREFIX}/lib/ganeti/python"' in lines
+        assert f'sys.path[0] = "{PREFIX}/lib/ganeti/{VERSION}/python"' in lines
         assert os.access(program, os.X_OK)
 
 
 def test_the_library_knows_where_it_was_installed(installed: Path) -> None:
-    text = own(installed, f"{PREFIX}/lib/ganeti/python/ganeti/build.py").read_text()
+    text = own(installed, f"{CONF}/ganeti/lib/python/ganeti/build.py").read_text()
     assert dict(re.findall(r'^([A-Z]+) = "(.*)"$', text, re.M)) == {
         "LOCALSTATEDIR": STATE,
         "SYSCONFDIR": CONF,
@@ -115,9 +129,10 @@ def test_the_library_knows_where_it_was_installed(installed: Path) -> None:
 
 
 def test_modules_are_compiled_under_their_final_names(installed: Path) -> None:
-    package = own(installed, f"{PREFIX}/lib/ganeti/python/ganeti")
+    library = f"{PREFIX}/lib/ganeti/{VERSION}/python/ganeti"
+    package = own(installed, library)
     compiled = next((package / "cli/__pycache__").glob("app.*.pyc"))
-    assert f"{PREFIX}/lib/ganeti/python/ganeti/cli/app.py".encode() in compiled.read_bytes()
+    assert f"{library}/cli/app.py".encode() in compiled.read_bytes()
     assert str(installed).encode() not in compiled.read_bytes()
 
 
@@ -129,7 +144,7 @@ def test_no_placeholder_is_left_in_installed_files(installed: Path) -> None:
 
 
 def test_a_copied_installation_runs(installed: Path) -> None:
-    package = own(installed, f"{PREFIX}/lib/ganeti/python")
+    package = own(installed, f"{CONF}/ganeti/lib/python")
     code = "import sys; from ganeti.cli.gnt_cluster import PROGRAM; sys.exit(PROGRAM.main())"
     done = subprocess.run(
         [sys.executable, "-c", code, "--version"],
@@ -152,6 +167,20 @@ def test_installed_completion_knows_every_program(installed: Path) -> None:
         assert "-F _python_argcomplete" in done
 
 
+def test_links_lead_to_the_active_version(installed: Path) -> None:
+    assert os.readlink(installed / f"{CONF}/ganeti/lib".lstrip("/")) == (
+        f"{PREFIX}/lib/ganeti/{VERSION}"
+    )
+    for place, target in (
+        ("sbin/gnt-node", "lib/sbin/gnt-node"),
+        ("lib/ganeti/ssh-update", "lib/ssh-update"),
+        ("share/ganeti/os", "share/os"),
+        ("share/man/man8/gnt-node.8", "share/man/man8/gnt-node.8"),
+    ):
+        link = installed / f"{PREFIX}/{place}".lstrip("/")
+        assert os.readlink(link) == f"{CONF}/ganeti/{target}"
+
+
 def test_a_second_installation_keeps_the_settings_of_the_first(
     installed: Path, built: Path
 ) -> None:
@@ -163,5 +192,5 @@ def test_a_second_installation_keeps_the_settings_of_the_first(
 
 def test_uninstall_leaves_only_what_an_administrator_set(installed: Path, built: Path) -> None:
     step(["make", "uninstall", f"DESTDIR={installed}"], built)
-    left = [path for path in installed.rglob("*") if path.is_file()]
+    left = [path for path in installed.rglob("*") if path.is_file() or path.is_symlink()]
     assert left == [own(installed, f"{CONF}/default/ganeti")]

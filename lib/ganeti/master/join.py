@@ -12,10 +12,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-import ganeti
 from ganeti import constants
 from ganeti.build import LIBDIR
 from ganeti.errors import OpExecError, OpPrereqError
@@ -52,11 +50,8 @@ class LocalShell:
     hostname: str
 
     def run_helper(self, name: str, document: Json) -> None:
-        program = Path(ganeti.__file__).resolve().parents[2] / "tools" / name
-        if not program.exists():
-            program = Path(LIBDIR) / name
         done = subprocess.run(
-            [sys.executable, str(program)],
+            [sys.executable, str(daemons.helper(name))],
             env=daemons.environment(self.paths, self.hostname),
             input=dumps(document),
             capture_output=True,

@@ -33,16 +33,23 @@ KILLED_S = 5.0  # for the kernel to end a killed process
 POLL_S = 0.02
 
 
+TOP = Path(ganeti.__file__).resolve().parents[2]
+"""What this package belongs to: a source checkout, or one of the versions below LIBDIR."""
+
+
 def program(name: str) -> Path:
-    """The program: beside the package in a source checkout, else where it was installed."""
-    checkout = Path(ganeti.__file__).resolve().parents[2] / "daemons" / name
-    return checkout if checkout.exists() else Path(SBINDIR) / name
+    """The program of the same version as this package, wherever it was installed."""
+    return _first(TOP / "daemons" / name, TOP / "sbin" / name, Path(SBINDIR) / name)
 
 
 def helper(name: str) -> Path:
-    """A program that other programs start: in tools/ of a source checkout, else below LIBDIR."""
-    checkout = Path(ganeti.__file__).resolve().parents[2] / "tools" / name
-    return checkout if checkout.exists() else Path(LIBDIR) / name
+    """A program that other programs start, of the same version as this package."""
+    return _first(TOP / "tools" / name, TOP / name, Path(LIBDIR) / name)
+
+
+def _first(*places: Path) -> Path:
+    """The first that exists, else the last."""
+    return next((place for place in places if place.exists()), places[-1])
 
 
 def environment(paths: Paths, hostname: str) -> dict[str, str]:
