@@ -14,9 +14,11 @@ NODE = "node1.example.com"
 
 @dataclass
 class Guest:
-    """`command` is what its serial console runs, `port` where its VNC is."""
+    """`command` is what its serial console runs, `ssh` the node to log in to for that (address,
+    port), `port` where its VNC is."""
 
     command: Sequence[str] = ()
+    ssh: tuple[str, int] | None = None
     port: int | None = None
     running: bool = True
     vnc_bind_address: str = ""
@@ -25,6 +27,8 @@ class Guest:
         console: dict[str, Any] = {"instance": name, "kind": "msg", "message": "no console here"}
         if self.command:
             console = {"instance": name, "kind": "ssh", "host": NODE, "command": [*self.command]}
+            if self.ssh is not None:
+                console |= {"host": self.ssh[0], "port": self.ssh[1], "user": "root"}
         elif self.port is not None:
             console = {"instance": name, "kind": "vnc", "host": NODE, "port": self.port}
         hvparams = {"vnc_bind_address": self.vnc_bind_address}
