@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ganeti.jobs.job import Job
 from ganeti.opcodes import redacted
 from ganeti.serializer import Json
+from ganeti.utils.text import told_plainly
 
 SHOWN_UNSET = frozenset({"comment", "depends"})
 """Parameters that are shown when they are null; all others are left out then."""
@@ -15,21 +16,10 @@ SHOWN_UNSET = frozenset({"comment", "depends"})
 def _input(value: Mapping[str, Json]) -> Json:
     """An opcode as it is shown: hidden values are null."""
     return {
-        name: _whole(item)
+        name: told_plainly(item)
         for name, item in redacted(value).items()
         if item is not None or name in SHOWN_UNSET
     }
-
-
-def _whole(value: Json) -> Json:
-    """With numbers as the classic's queue writes them: 6, not 6.0."""
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    if isinstance(value, Mapping):
-        return {name: _whole(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_whole(item) for item in value]
-    return value
 
 
 FIELDS: dict[str, Callable[[Job], Json]] = {
@@ -38,7 +28,7 @@ FIELDS: dict[str, Callable[[Job], Json]] = {
     "priority": lambda job: job.priority,
     "archived": lambda job: job.archived,
     "ops": lambda job: [_input(op.input) for op in job.ops],
-    "opresult": lambda job: [_whole(op.result) for op in job.ops],
+    "opresult": lambda job: [told_plainly(op.result) for op in job.ops],
     "opstatus": lambda job: [op.status.value for op in job.ops],
     "oplog": lambda job: [[_plain(entry) for entry in op.log] for op in job.ops],
     "opstart": lambda job: [_plain(op.start_timestamp) for op in job.ops],

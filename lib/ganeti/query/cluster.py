@@ -18,11 +18,11 @@ from ganeti.query.fields import (
     other,
     table,
     text,
-    told_plainly,
 )
 from ganeti.query.sources import MasterState
 from ganeti.serializer import Json, encode
 from ganeti.types import IpFamily
+from ganeti.utils.text import told_plainly
 
 
 @dataclass(frozen=True, slots=True)

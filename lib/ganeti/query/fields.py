@@ -181,20 +181,6 @@ def needs_of(fields: Iterable[Field[R]]) -> frozenset[Need]:
     return frozenset(need for one in fields for need in one.needs)
 
 
-def told_plainly(value: Json) -> Json:
-    """Whole numbers without a fraction, inside of lists and mappings too.
-
-    The daemons of 3.x tell cpu_speed 1.0 as 1, and so they tell ratios of a policy (recorded).
-    """
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {key: told_plainly(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [told_plainly(inner) for inner in value]
-    return value
-
-
 _WITHOUT_VALUE: Final[dict[FieldStatus, tuple[int, None]]] = {
     status: (status.value, None) for status in FieldStatus
 }

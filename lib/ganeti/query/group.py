@@ -20,11 +20,11 @@ from ganeti.query.fields import (
     parameter,
     table,
     text,
-    told_plainly,
 )
 from ganeti.query.node import ND_TITLES, names_of
 from ganeti.query.order import nice_key
 from ganeti.serializer import Json
+from ganeti.utils.text import told_plainly
 
 
 class GroupRow:

@@ -26,12 +26,12 @@ from ganeti.query.fields import (
     size,
     table,
     text,
-    told_plainly,
 )
 from ganeti.query.order import nice_key
 from ganeti.query.sources import LiveSource, NodeReport
 from ganeti.serializer import Json
 from ganeti.types import FieldStatus
+from ganeti.utils.text import told_plainly
 
 ND_TITLES: Final = {
     "exclusive_storage": "ExclusiveStorage",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ganeti.errors import UnitParseError
+from ganeti.serializer import Json
 
 _RUN: Final = re.compile(r"\d+|\D+")
 _MAX_RUNS: Final = 8
@@ -82,3 +83,18 @@ def escape_for_log(text: str) -> str:
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def told_plainly(value: Json) -> Json:
+    """Whole numbers without a fraction, inside of lists and mappings too.
+
+    The daemons of 3.x tell cpu_speed 1.0 as 1, and so they tell ratios of a policy and the figures
+    in opcodes (recorded).
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: told_plainly(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [told_plainly(inner) for inner in value]
+    return value
