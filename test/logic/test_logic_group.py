@@ -21,6 +21,7 @@ from ganeti.opcodes.group import (
     OpGroupRename,
     OpGroupSetParams,
 )
+from ganeti.opcodes.network import OpNetworkAdd
 from ganeti.types import AllocPolicy, DiskTemplate
 
 
@@ -198,6 +199,23 @@ def test_a_mirrored_instance_is_torn_only_by_force(tmp_path: Path) -> None:
     services.run(back)
     assert services.node(primary.name).group != services.node(secondary.name).group
     assert any(instance.name in text for text in services.messages)
+
+
+def test_networks_that_are_left_behind_are_told(tmp_path: Path) -> None:
+    services = AdminServices(tmp_path, a_snapshot())
+    services.run(OpGroupAdd(group_name="rack2"))
+    services.run(OpNetworkAdd(network_name="lan9", network="203.0.113.0/24", conflicts_check=False))
+    (instance,) = services.config.instances.values()
+    lan = services.config.find_network("lan9")
+    assert lan is not None
+    nics = (replace(instance.nics[0], network=lan.uuid),)
+    services.change_instance(instance.name, nics=nics)
+    nodes = [one.name for one in services.config.nodes_of(instance)]
+    services.run(OpGroupAssignNodes(group_name="default", nodes=nodes))
+    assert not any("are not connected" in text for text in services.messages)
+    services.run(OpGroupAssignNodes(group_name="rack2", nodes=nodes))
+    (told,) = [text for text in services.messages if "are not connected" in text]
+    assert f"{instance.name}: lan9" in told
 
 
 def test_hooks_have_the_recorded_variables(services: AdminServices, samples: Path) -> None:

@@ -18,6 +18,7 @@ from ganeti.errors import Code, GenericError, OpExecError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.model.node import Node
 from ganeti.opcodes.node import OpNodeAdd, OpNodeRemove
+from ganeti.paths import Paths
 from ganeti.version import CONFIG_VERSION
 
 NEW = "node9.example.com"
@@ -70,6 +71,47 @@ def test_a_new_node_is_stored_with_its_certificate(tmp_path: Path) -> None:
     assert services.distributed == 1
 
 
+def test_a_given_primary_address_counts_in_place_of_the_resolved_one(tmp_path: Path) -> None:
+    services = services_with(tmp_path, address="127.1.2.3")
+    with listening():
+        services.run(OpNodeAdd(node_name=NEW, primary_ip=ADDRESS))
+    assert (node(services).primary_ip, node(services).secondary_ip) == (ADDRESS, ADDRESS)
+
+
+def test_figures_of_hypervisor_and_storage_are_stored(tmp_path: Path) -> None:
+    services = services_with(tmp_path)
+    states = {
+        "hv_state": {"fake": {"mem_total": 4096}},
+        "disk_state": {"plain": {"xenvg": {"disk_total": 10}}},
+    }
+    with listening():
+        services.run(OpNodeAdd(node_name=NEW, **states))
+        more = {"hv_state": {"fake": {"cpu_total": "8"}}}
+        services.run(OpNodeAdd(node_name=NEW, readd=True, **more))
+    made = node(services)
+    assert made.hv_state_static == {"fake": {"mem_total": 4096, "cpu_total": 8}}
+    assert made.disk_state_static == states["disk_state"]
+
+
+class RealMachine(Paths):
+    """Its nodes have SSH keys, unlike those of a virtual cluster."""
+
+    @property
+    def is_virtual(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("node_setup", [True, False])
+def test_the_ssh_key_is_spread_when_the_node_is_set_up(tmp_path: Path, node_setup: bool) -> None:
+    services = services_with(tmp_path, modify_ssh_setup=True, modify_etc_hosts=False)
+    services.paths = RealMachine(tmp_path)
+    services.calls.failures = {"node_ssh_key_add": "no sshd here"}
+    with listening():
+        op = OpNodeAdd(node_name="localhost", primary_ip=ADDRESS, node_setup=node_setup)
+        services.run(op)
+    assert any("no sshd here" in text for text in services.messages) is node_setup
+
+
 def test_a_full_pool_takes_no_more_candidates(tmp_path: Path) -> None:
     services = services_with(tmp_path, candidate_pool_size=2)
     with listening():
@@ -109,6 +151,10 @@ def test_a_node_that_returns_keeps_its_identity(tmp_path: Path) -> None:
         ({"secondary_ip": "127.9.9.9"}, Code.INVAL),
         ({"group": "nosuch"}, Code.NOENT),
         ({"ndparams": {"ssh_port": "many"}}, None),
+        ({"primary_ip": "here"}, Code.INVAL),
+        ({"primary_ip": "fe80::1"}, Code.INVAL),
+        ({"hv_state": {"nosuch": {}}}, Code.INVAL),
+        ({"disk_state": {"file": {}}}, Code.INVAL),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, more: Any, code: Code | None) -> None:

@@ -18,6 +18,7 @@ from ganeti.config.distribute import ssconf_of
 from ganeti.config.snapshot import Snapshot
 from ganeti.errors import OpExecError
 from ganeti.http.tls import client_context, digest_of_pem
+from ganeti.logic.base import INFO
 from ganeti.master.crypto import stage_cluster_certificate
 from ganeti.model.node import Node
 from ganeti.node.context import NodeContext, NodeSettings
@@ -121,8 +122,9 @@ class Renewing(FakeServices):
         renewed = self.client.renew(HttpTransport(client_context(self.paths)))
         asyncio.run_coroutine_threadsafe(renewed, self.loop).result(10)
 
-    async def run(self) -> None:
-        await asyncio.to_thread(run_unit, self, OpClusterRenewCrypto(node_certificates=True))
+    async def run(self, **more: Any) -> None:
+        op = OpClusterRenewCrypto(node_certificates=True, **more)
+        await asyncio.to_thread(run_unit, self, op)
 
     async def stop(self) -> None:
         await self.client.close()
@@ -205,3 +207,20 @@ def test_a_renewal_mends_a_certificate_that_was_put_there_by_hand(
     tmp_path: Path, restarted: bool
 ) -> None:
     asyncio.run(renewed_by_hand(tmp_path, restarted=restarted))
+
+
+async def told(root: Path, **more: Any) -> list[str]:
+    """What a renewal tells of single nodes."""
+    bed = Renewing(root, asyncio.get_running_loop())
+    await bed.start()
+    await bed.run(**more)
+    await bed.stop()
+    return [text for text in bed.messages if text.startswith(INFO)]
+
+
+def test_a_renewal_tells_as_much_as_is_asked_for(tmp_path: Path) -> None:
+    assert asyncio.run(told(tmp_path / "plain")) == []
+    more = asyncio.run(told(tmp_path / "verbose", verbose=True))
+    assert len(more) > 4 and not any("digest" in text for text in more)
+    most = asyncio.run(told(tmp_path / "debug", debug=True))
+    assert len(most) == len(more) and all("(digest " in text for text in most)

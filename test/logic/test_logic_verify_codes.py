@@ -397,6 +397,20 @@ def test_every_code_can_be_made_up(bed: VerifyBed) -> None:
     assert CODES.keys() > OF_CONFIG
 
 
+def test_more_is_told_of_what_is_looked_at(bed: VerifyBed) -> None:
+    _, few = bed.verify()
+    _, more = bed.verify(verbose=True)
+    assert set(few) < set(more)
+    text = "\n".join(more)
+    for what in (
+        "certificate /",
+        "parameters of hypervisor fake",
+        "node group default",
+        "node node1",
+    ):
+        assert f"* Verifying {what}" in text
+
+
 def test_jobs_get_the_options(bed: VerifyBed) -> None:
     two_groups(bed)
     given: dict[str, Any] = {

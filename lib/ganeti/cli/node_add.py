@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ganeti.cli.ask import ask_password
+from ganeti.cli.changes import by_type_and_name
+from ganeti.cli.cluster_init import by_ident
 from ganeti.cli.failure import Refused
 from ganeti.cli.run import Run
 from ganeti.errors import Code, OpPrereqError, ResolverError
@@ -60,8 +62,8 @@ def add_node(run: Run, join: Callable[..., None] | None = None) -> None:
             vm_capable=wanted.vm_capable,
             master_capable=wanted.master_capable,
             ndparams=wanted.ndparams,
-            hv_state=dict(wanted.hv_state) or None,
-            disk_state=dict(wanted.disk_state) or None,
+            hv_state=by_ident(wanted.hv_state, "--hypervisor-state") or None,
+            disk_state=by_type_and_name(wanted.disk_state) or None,
             node_setup=True,
         )
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
@@ -24,10 +24,17 @@ from ganeti.logic.registry import implements
 from ganeti.model.node import Node
 from ganeti.opcodes.cluster import OpClusterRenewCrypto
 from ganeti.rpc import calls
+from ganeti.rpc.base import Outcome
 from ganeti.serializer import Json
 from ganeti.utils.text import nice_sort_key
 
 TRIES: Final = 3  # facts/master.md §A6
+DONE: Final = {
+    "get": "has told its certificate",
+    "stage": "has a new certificate",
+    "activate": "uses its new certificate",
+    "finish": "accepts new certificates only",
+}
 BOOTSTRAP: Final = "bootstrap"  # facts/constants.json, CRYPTO_BOOTSTRAP
 
 
@@ -80,7 +87,12 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewPlan]):
         if self.op.node_certificates:
             self._renew_certificates(plan)
         if self.op.renew_ssh_keys:
-            ssh_keys.renew(self.services, self.op.ssh_key_type, self.op.ssh_key_bits)
+            ssh_keys.renew(
+                self.services,
+                self.op.ssh_key_type,
+                self.op.ssh_key_bits,
+                verbose=self.op.verbose or self.op.debug,
+            )
         return None
 
     def _renew_certificates(self, plan: RenewPlan) -> None:
@@ -132,7 +144,10 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewPlan]):
     def _tell(
         self, nodes: Sequence[Node], action: str, options: Mapping[str, Json] | None = None
     ) -> dict[str, str]:
-        """Digests by node uuid of those that did it; the others are told after three tries."""
+        """Digests by node uuid of those that did it; the others are told after three tries.
+
+        With `verbose` the former are told, too, with `debug` also each try and the digests.
+        """
         digests: dict[str, str] = {}
         left = list(nodes)
         for number in range(TRIES):
@@ -140,6 +155,7 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewPlan]):
             for uuid, outcome in outcomes.items():
                 if outcome.ok:
                     digests[uuid] = outcome.get()[0][1]
+            self._detail(left, action, outcomes)
             left = [node for node in left if node.uuid not in digests]
             if not left:
                 break
@@ -147,6 +163,18 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewPlan]):
                 for node in left:
                     self.warn(f"{action} on node {node.name}: {outcomes[node.uuid].error}")
         return digests
+
+    def _detail(
+        self, nodes: Sequence[Node], action: str, outcomes: Mapping[str, Outcome[Any]]
+    ) -> None:
+        for node in nodes:
+            outcome = outcomes[node.uuid]
+            if not outcome.ok:
+                if self.op.debug:
+                    self.info(f"node {node.name}: {action}: {outcome.error}")
+            elif self.op.verbose or self.op.debug:
+                digest = f" (digest {outcome.get()[0][1]})" if self.op.debug else ""
+                self.info(f"node {node.name} {DONE[action]}{digest}")
 
     def _list_own(self, plan: RenewPlan, digest: str) -> None:
         """The master's client.pem was replaced by hand: it is listed while nodes still listen to

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from ganeti.config.check import check_document
 from ganeti.config.snapshot import Snapshot
@@ -16,6 +17,7 @@ from ganeti.model.params_hv import check_hvparams
 from ganeti.opcodes.cluster import OpClusterVerifyConfig
 from ganeti.paths import Paths
 from ganeti.utils import x509
+from ganeti.utils.text import nice_sorted
 
 
 @implements(OpClusterVerifyConfig)
@@ -38,14 +40,23 @@ class ClusterVerifyConfig(QueryUnit[OpClusterVerifyConfig]):
         if self.services.is_degraded:
             report.tell(Finding("ECLUSTERCFG", "", DEGRADED, is_warning=True))
         report.step("Verifying cluster certificate files")
+        if self.op.verbose:
+            for path in certificate_files(self.services.paths):
+                report.step(f"Verifying certificate {path}")
         for finding in certificate_findings(self.services.paths, self.services.now()):
             report.tell(finding)
         for finding in client_certificate_findings(config):
             report.tell(finding)
         report.step("Verifying hypervisor parameters")
+        if self.op.verbose:
+            for kind in config.cluster.enabled_hypervisors:
+                report.step(f"Verifying parameters of hypervisor {kind}")
         for problem in hypervisor_problems(config):
             report.tell(Finding("ECLUSTERCFG", "", problem))
         report.step("Verifying all nodes belong to an existing group")
+        if self.op.verbose:
+            for group in nice_sorted([one.name for one in config.groups.values()]):
+                report.step(f"Verifying node group {group}")
         for finding in dangling(config):
             report.tell(finding)
         if self.op.debug_simulate_errors:
@@ -53,9 +64,13 @@ class ClusterVerifyConfig(QueryUnit[OpClusterVerifyConfig]):
         return report.is_clean
 
 
+def certificate_files(paths: Paths) -> tuple[Path, ...]:
+    return (paths.server_pem, paths.client_pem, paths.rapi_pem, paths.spice_pem)
+
+
 def certificate_findings(paths: Paths, now: float) -> Iterator[Finding]:
     """Certificates that can't be read, have expired or soon will."""
-    for path in (paths.server_pem, paths.client_pem, paths.rapi_pem, paths.spice_pem):
+    for path in certificate_files(paths):
         try:
             severity, text = x509.check_validity(x509.load_certificate(path), now)
         except X509CertError as error:

@@ -44,6 +44,17 @@ def splits(config: Snapshot, moved: Mapping[str, str]) -> tuple[list[str], list[
     return nice_sorted(new), nice_sorted(old)
 
 
+def unconnected(config: Snapshot, group: NodeGroup, nodes: Sequence[Node]) -> list[str]:
+    """Interfaces, as `web1: lan`, that the move takes to where their network is not connected."""
+    found = []
+    for node in nodes:
+        for instance in config.primary_instances(node.uuid):
+            for uuid in dict.fromkeys(nic.network for nic in instance.nics):
+                if uuid is not None and uuid not in group.networks:
+                    found.append(f"{instance.name}: {config.networks[uuid].name}")
+    return nice_sorted(found)
+
+
 @implements(OpGroupAssignNodes)
 class GroupAssignNodes(LogicalUnit[OpGroupAssignNodes, AssignPlan]):
     """A mirrored instance is not torn between two groups unless forced. No hooks of its own."""
@@ -70,6 +81,12 @@ class GroupAssignNodes(LogicalUnit[OpGroupAssignNodes, AssignPlan]):
             self.warn(text)
         if old:
             self.warn(f"instances stay split between node groups: {', '.join(old)}")
+        moving = [node for node in nodes if node.group != group.uuid]
+        if cut := unconnected(config, group, moving):
+            self.warn(
+                f"networks of instances are not connected to node group {group.name}:"
+                f" {', '.join(cut)}; gnt-network connect connects them"
+            )
         return AssignPlan(group, tuple(nodes))
 
     def execute(self, plan: AssignPlan) -> Json:

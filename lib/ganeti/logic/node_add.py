@@ -14,9 +14,11 @@ from ganeti.config.transaction import Draft
 from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.logic import ancillary, ask, ssh_keys
+from ganeti.logic import param_changes as changes
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit
 from ganeti.logic.candidates import becomes_candidate
 from ganeti.logic.registry import implements
+from ganeti.model.base import EMPTY
 from ganeti.model.node import Node
 from ganeti.model.params import check_params
 from ganeti.model.params_node import ND_PARAMS
@@ -54,9 +56,7 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
         return LockRequest(cluster=EXCLUSIVE)
 
     def check(self, config: Snapshot) -> NodeAddPlan:
-        host = hosts.look_up(
-            self.services.paths, self.op.node_name, IpFamily(config.cluster.primary_ip_family)
-        )
+        host = self._host(IpFamily(config.cluster.primary_ip_family))
         known = config.find_node(host.name)
         if self.op.readd and known is not None and known.uuid == config.cluster.master_node:
             raise OpPrereqError(f"node {host.name} is the master", Code.STATE)
@@ -77,6 +77,20 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
             node = self._returning_node(config, known, host.ip, secondary)
         self._check_answers(node)
         return NodeAddPlan(node, readd=known is not None)
+
+    def _host(self, family: IpFamily) -> hosts.Host:
+        """Its full name; its address is what the name resolves to, or what is given."""
+        host = hosts.look_up(self.services.paths, self.op.node_name, family)
+        given = self.op.primary_ip
+        if given is None:
+            return host
+        if not net.is_address(given) or net.family_of(given) is not family:
+            raise OpPrereqError(
+                f"primary address {given!r} is not IPv{4 if family is IpFamily.IPV4 else 6}, as the"
+                " cluster has them",
+                Code.INVAL,
+            )
+        return host._replace(ip=given)
 
     def _secondary_ip(self, config: Snapshot, host: hosts.Host, known: Node | None) -> str:
         given = self.op.secondary_ip
@@ -139,6 +153,8 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
             master_capable=capable,
             vm_capable=self.op.vm_capable is not False,
             ndparams=self._ndparams(),
+            hv_state_static=changes.changed_hv_state(EMPTY, self.op.hv_state or EMPTY),
+            disk_state_static=changes.changed_disk_state(EMPTY, self.op.disk_state or EMPTY),
         )
 
     def _group(self, config: Snapshot) -> str:
@@ -182,6 +198,12 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
             vm_capable=vm_capable,
             master_candidate=becomes_candidate(config, capable, [known.uuid]),
             ndparams={**known.ndparams, **self._ndparams()},
+            hv_state_static=changes.changed_hv_state(
+                known.hv_state_static, self.op.hv_state or EMPTY
+            ),
+            disk_state_static=changes.changed_disk_state(
+                known.disk_state_static, self.op.disk_state or EMPTY
+            ),
         )
 
     def _check_answers(self, node: Node) -> None:
@@ -253,7 +275,8 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
             outcome = self.rpc.ask(node, calls.node_demote_from_mc)
             if not outcome.ok:
                 self.warn(f"node {node.name} keeps its configuration file: {outcome.error}")
-        ssh_keys.publish(self.services, node, readd=plan.readd)
+        if self.op.node_setup:  # who set the node up otherwise sees to its SSH keys, too
+            ssh_keys.publish(self.services, node, readd=plan.readd)
 
     def _certificate_digest(self, node: Node) -> str:
         match self.rpc.one(node, calls.node_crypto_tokens, [("ssl", "get", None)]):

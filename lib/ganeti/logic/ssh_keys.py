@@ -105,8 +105,13 @@ def check_kind(kind: SshKeyType | None, bits: int | None) -> None:
         )
 
 
-def renew(services: Services, kind: SshKeyType | None, bits: int | None) -> None:
-    """Every node that is online has a new key, of that type and length if it is given."""
+def renew(
+    services: Services, kind: SshKeyType | None, bits: int | None, *, verbose: bool = False
+) -> None:
+    """Every node that is online has a new key, of that type and length if it is given.
+
+    `verbose`: each node that has one is told.
+    """
     config = services.snapshot()
     cluster = config.cluster
     old = SshKeyType(cluster.ssh_key_type)
@@ -132,6 +137,9 @@ def renew(services: Services, kind: SshKeyType | None, bits: int | None) -> None
         services.feedback(
             f"{WARNING}SSH key of node {name}: {problem}; gnt-node add --readd {name} mends it"
         )
+    if verbose:
+        for name in sorted({node.name for node in nodes} - {name for name, _ in failed}):
+            services.feedback(f"{INFO}node {name} has a new SSH key: {new}, {new_bits} bits")
     if (new, new_bits) != (old, cluster.ssh_key_bits):
 
         def remember(draft: Draft) -> None:

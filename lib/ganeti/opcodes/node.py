@@ -32,7 +32,7 @@ class OpNodeAdd(Opcode):
     master_capable: bool | None = param("may become master", default=None)
     vm_capable: bool | None = param("may have instances", default=None)
     ndparams: JsonObject | None = param("node parameters", default=None)
-    node_setup: bool = param("set up SSH and keys on the node first", default=False)
+    node_setup: bool = param("spread the SSH key of the node", default=False)
 
 
 @opcode(summary="node_name", result=JOBS)
