@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fakes.faulty_disk import FaultyDisk
-from ganeti.errors import GenericError
+from ganeti.errors import GenericError, OpExecError
+from ganeti.http.client import HttpAnswer, Unreachable
 from ganeti.model.node import Node
 from ganeti.node.journal import TEXT, JournalStore
 from ganeti.paths import Paths
-from ganeti.rpc.base import Call, Outcome, Target
+from ganeti.rpc.base import CALLS, Call, Outcome, Target
+from ganeti.serializer import dump_bytes, loads
+from ganeti.version import CONFIG_VERSION
 
 ROOT = Path("/candidate")
 
@@ -28,6 +31,7 @@ class Candidate:
     paths: Paths = field(default_factory=lambda: Paths(ROOT))
     up: bool = True
     ssconf: dict[str, str] = field(default_factory=dict)
+    digest: str = ""  # of its client certificate; without one it refuses to tell it
 
     def __post_init__(self) -> None:
         self.disk.mkdir(self.paths.data)
@@ -60,6 +64,12 @@ class Candidate:
         if call == "write_ssconf_files":
             self.ssconf = dict(args[0])
             return None
+        if call == "version":
+            return CONFIG_VERSION
+        if call == "node_crypto_tokens":
+            if not self.digest:
+                raise OpExecError("client.pem does not exist")
+            return [("ssl", self.digest)]
         raise AssertionError(f"unexpected call {call}")
 
     def file(self, path: Path) -> bytes:
@@ -124,6 +134,38 @@ class FakeNetwork:
         known = [node for node in nodes if node.uuid in self.candidates]
         outcomes = await asyncio.gather(*(self.ask(node, call, *args) for node in known))
         return {outcome.node.uuid: outcome for outcome in outcomes}
+
+
+class CandidateTransport:
+    """A `rpc.client.Transport` to these candidates: who is down costs `silence_s`.
+
+    `on_call` is told of each call that is answered, before the answer comes.
+    """
+
+    def __init__(self, network: FakeNetwork, silence_s: float = 5.0) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.on_call: Callable[[str, str], Awaitable[None]] | None = None
+        self._network = network
+        self._silence_s = silence_s
+
+    async def post(self, node: Target, call: str, body: bytes, timeout_s: float) -> HttpAnswer:
+        self.calls.append((node.name, call))
+        candidate = self._network.candidates.get(node.uuid)
+        if candidate is None or not candidate.up:
+            await asyncio.sleep(self._silence_s)
+            raise Unreachable(f"can't connect to {node.address}", sent=False)
+        await asyncio.sleep(self._network.delay())
+        if self.on_call is not None:
+            await self.on_call(node.name, call)
+        declared = CALLS[call]
+        try:
+            value = candidate.serve(call, tuple(declared.decode_arguments(loads(body))))
+        except (OSError, GenericError) as error:
+            return HttpAnswer(200, dump_bytes([False, str(error)]))
+        return HttpAnswer(200, dump_bytes([True, declared.encode_result(value)]))
+
+    async def close(self) -> None:
+        pass
 
 
 def uuid_of(number: int) -> str:

@@ -357,7 +357,12 @@ def a_document(nodes: int, paths: Paths) -> ConfigDocument:
 def _with_node(document: ConfigDocument, node: Node) -> ConfigDocument:
     from dataclasses import replace
 
-    return replace(document, nodes={**document.nodes, node.uuid: node})
+    certs = {**document.cluster.candidate_certs, node.uuid: "aa:bb"}
+    return replace(
+        document,
+        cluster=replace(document.cluster, candidate_certs=certs),
+        nodes={**document.nodes, node.uuid: node},
+    )
 
 
 def put_os(directory: Path, *variants: str) -> None:

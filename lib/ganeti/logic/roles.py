@@ -5,8 +5,9 @@ Sources: facts/master.md §A4, facts/config-data.md §8.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from typing import Final
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
@@ -15,8 +16,11 @@ from ganeti.logic.base import INFO, WARNING, Services
 from ganeti.logic.candidates import fill_pool, pool_stats
 from ganeti.model.node import Node
 from ganeti.rpc import calls
+from ganeti.rpc.base import Outcome
 
-RENEWING = "-bootstrap"  # the master's former certificate, see cluster_renew_crypto
+OWN_CERTIFICATE: Final[list[calls.TokenRequest]] = [("ssl", "get", None)]
+NO_DIGEST: Final = "it has no client certificate"
+RENEWING: Final = "-bootstrap"  # the master's former certificate, see cluster_renew_crypto
 
 
 def demotes_too_many(config: Snapshot, node: Node) -> bool:
@@ -76,35 +80,58 @@ def _is_candidate(config: Snapshot, node: Node) -> bool:
 
 
 def learn_certificates(services: Services) -> None:
-    """Candidates without an entry in the map of certificates are asked for their digests."""
-    config = services.snapshot()
-    strange = [
-        node for node in config.candidates() if node.uuid not in config.cluster.candidate_certs
-    ]
-    digests = _digests(services, strange)
-    if not digests:
+    """Candidates without an entry in the map of certificates are asked for their digests.
+
+    Who does not tell it now is asked again later (master/certificates.py).
+    """
+    strange = without_certificate(services.snapshot())
+    if not strange:
         return
-
-    def learn(draft: Draft) -> None:
-        cluster = draft.snapshot.cluster
-        draft.update_cluster(
-            replace(cluster, candidate_certs={**cluster.candidate_certs, **digests})
+    outcomes = services.rpc.all(strange, calls.node_crypto_tokens, OWN_CERTIFICATE)
+    told = []
+    for node in strange:
+        digest = told_digest(outcomes[node.uuid])
+        if digest is not None:
+            told.append((node, digest))
+            continue
+        services.feedback(
+            f"{WARNING}node {node.name} does not tell its certificate's digest, so it can't become"
+            f" master yet: {outcomes[node.uuid].error or NO_DIGEST}; it is asked again when it"
+            " answers"
         )
+    if told:
+        services.commit(lambda draft: enter_certificates(draft, told))
 
-    services.commit(learn)
+
+def without_certificate(config: Snapshot) -> list[Node]:
+    """Candidates that can't call other nodes, as nobody knows their certificates."""
+    known = config.cluster.candidate_certs
+    return [node for node in config.candidates() if node.uuid not in known]
 
 
-def _digests(services: Services, nodes: Sequence[Node]) -> Mapping[str, str]:
-    if not nodes:
-        return {}
-    outcomes = services.rpc.all(nodes, calls.node_crypto_tokens, [("ssl", "get", None)])
-    found = {}
-    for uuid, outcome in outcomes.items():
-        if outcome.ok:
-            found[uuid] = str(outcome.get()[0][1])
-        else:
-            services.feedback(
-                f"{WARNING}node {outcome.node.name} does not tell its certificate's digest, so it"
-                f" can't become master yet: {outcome.error}"
-            )
-    return found
+def is_being_renewed(config: Snapshot) -> bool:
+    """Whether the certificates of nodes are being exchanged for new ones."""
+    return any(uuid.endswith(RENEWING) for uuid in config.cluster.candidate_certs)
+
+
+def enter_certificates(draft: Draft, told: Iterable[tuple[Node, str]]) -> list[Node]:
+    """List the digests; the nodes that have an entry now.
+
+    Each node is given as it was when it was asked. One that has changed meanwhile is left out: it
+    may be no candidate any more, have another address, or have joined anew with a new certificate.
+    """
+    cluster = draft.snapshot.cluster
+    strange = {node.uuid: node for node in without_certificate(draft.snapshot)}
+    fresh = [(node, digest) for node, digest in told if strange.get(node.uuid) == node]
+    if fresh:
+        certs = {**cluster.candidate_certs, **{node.uuid: digest for node, digest in fresh}}
+        draft.update_cluster(replace(cluster, candidate_certs=certs))
+    return [node for node, _ in fresh]
+
+
+def told_digest(outcome: Outcome[list[tuple[str, str]]]) -> str | None:
+    """What a node has answered to the question for its certificate; None: nothing of use."""
+    match outcome.value:
+        case [[_, str(digest), *_], *_] if digest:
+            return digest
+    return None

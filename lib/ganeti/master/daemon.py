@@ -32,6 +32,7 @@ from ganeti.logic.consoles import console_of
 from ganeti.luxi.server import LuxiServer
 from ganeti.master import voting
 from ganeti.master.bridge import Bridge
+from ganeti.master.certificates import CertificateLearner
 from ganeti.master.event_feed import EventFeed
 from ganeti.master.locks import JobLocks
 from ganeti.master.metrics import MasterMetrics, RpcFigures, Sources
@@ -111,7 +112,11 @@ class Master:
             on_delta=self.events.config_changed,
             on_deposed=self._end_deposed,
         )
-        self.rpc.health.listeners.append(self.store.distributor.node_answers)
+        self.certificates = CertificateLearner(self.rpc, self.store.commit)
+        self.rpc.health.listeners += (
+            self.store.distributor.node_answers,
+            self.certificates.node_answers,
+        )
         self._queue_rules: object = None
         self._followers: list[Target] | None = None
         self.locks = JobLocks()
@@ -227,6 +232,7 @@ class Master:
         if targets != self._followers:
             self._followers = targets
             self.queue_journal.set_followers(targets)
+        self.certificates.config_changed(config)
 
     def _other_candidates(self) -> list[Target]:
         return followers_of(self._config(), hostname=self.settings.hostname)
@@ -318,6 +324,7 @@ class Master:
             await self.server.stop()
         self.processor.end_all()
         await self.queue.stop()
+        await self.certificates.stop()
         await self.store.stop()
         await self.rpc.close()
         self.bridge.close()
