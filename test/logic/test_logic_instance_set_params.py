@@ -103,7 +103,13 @@ def test_another_os_is_only_recorded_and_not_told(services: FakeServices) -> Non
         ({"disk_template": "file"}, "wrong_input"),
         ({"disk_template": "sharedfile", "disks": [("add", -1, {"size": 1})]}, "wrong_input"),
         ({"ext_params": {"provider": "x"}}, "wrong_input"),
-        ({"instance_communication": True}, "environment_error"),
+        ({"beparams": {"vcpus": 1}, "iallocator": "hail"}, "wrong_input"),
+        ({"disk_template": "sharedfile", "remote_node": "node2"}, "wrong_input"),
+        (
+            {"disk_template": "drbd", "remote_node": "node2", "iallocator": "hail"},
+            "wrong_input",
+        ),
+        ({"instance_communication": True}, "wrong_input"),  # there is no network for it
     ],
 )
 def test_what_can_not_be_is_refused(services: FakeServices, values: Any, code: str) -> None:

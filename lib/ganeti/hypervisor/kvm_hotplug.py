@@ -114,7 +114,7 @@ class KvmHotplug:
 
         def files(self, name: str) -> KvmFiles: ...
         def is_alive(self, name: str) -> bool: ...
-        def _tap(self, hv: Mapping[str, Json]) -> Tap: ...
+        def _tap(self, nic: Nic, hv: Mapping[str, Json]) -> Tap: ...
 
     def check_hotplug(self, instance: FilledInstance) -> None:
         """QEMU is asked whether it can; what it has for a machine stands in the runtime."""
@@ -241,7 +241,7 @@ class KvmHotplug:
                 os.close(fd)
 
     def _plug_nic(self, instance: FilledInstance, nic: Nic, runtime: Runtime, index: int) -> None:
-        tap = self._tap(runtime.hvparams)
+        tap = self._tap(nic, runtime.hvparams)
         try:
             if tap.name:
                 kvm_tap.connect(self.host, instance.name, instance.tags, nic, index, tap.name)

@@ -6,13 +6,14 @@ import logging
 import os
 import random
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ganeti.errors import CommandError, HypervisorError
 from ganeti.hypervisor import (
+    kvm_communication,
     kvm_firmware,
     kvm_runtime,
     kvm_tap,
@@ -72,8 +73,8 @@ class KvmLaunch:
             if runtime.hvparams["use_chroot"]:
                 files.chroot.mkdir(parents=True, exist_ok=True)
             kvm_runtime.save(files.runtime, runtime)
-            for _ in runtime.nics:
-                taps.append(self._tap(runtime.hvparams))
+            for nic in runtime.nics:
+                taps.append(self._tap(nic, runtime.hvparams))
             nics = list(zip(runtime.nics, taps))
             if runtime.hvparams.get("tpm"):
                 place = self._state_place(runtime)
@@ -156,7 +157,7 @@ class KvmLaunch:
                 f" socket takes {SOCKET_PATH_BYTES}; use a shorter root directory or name"
             )
 
-    def _tap(self, hv: Mapping[str, Json]) -> Tap:
+    def _tap(self, nic: Nic, hv: Mapping[str, Json]) -> Tap:
         """A tap, or QEMU's user mode networking where no devices may be made."""
         if not self.host.privileged:
             return Tap()
@@ -165,6 +166,7 @@ class KvmLaunch:
             int(hv["virtio_net_queues"]) if virtio else 1,
             vnet_hdr=virtio and bool(hv["vnet_hdr"]),
             vhost=virtio and bool(hv["vhost_net"]),
+            names=_names(nic),
         )
 
     def _connect(
@@ -194,3 +196,10 @@ class KvmLaunch:
             if tap.name:
                 files.nics.mkdir(parents=True, exist_ok=True)
                 (files.nics / str(index)).write_text(tap.name)
+
+
+def _names(nic: Nic) -> Iterable[str]:
+    """What its tap may be called; "" leaves it to the kernel."""
+    if nic.is_communication:
+        return kvm_communication.tap_names(kvm_communication.devices())
+    return ("",)

@@ -8,15 +8,16 @@ facts/hypervisors.md (tap devices, NIC script environment).
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ganeti.errors import CommandError, HypervisorError
-from ganeti.hypervisor import kvm_ifdown
+from ganeti.hypervisor import kvm_communication, kvm_ifdown
 from ganeti.hypervisor.kvm_devices import Tap
 from ganeti.types import NicMode
 
@@ -29,7 +30,6 @@ VHOST: Final = Path("/dev/vhost-net")
 CONNECT_TIMEOUT_S: Final = 30.0
 SCRIPT: Final = "kvm-vif-bridge"
 COMMUNICATION_SCRIPT: Final = "kvm-ifup-os"
-COMMUNICATION: Final = "ganeti:communication:"  # how such an interface's name begins
 SYS_NET: Final = Path("/sys/class/net")
 
 # linux/if_tun.h
@@ -40,6 +40,7 @@ IFF_NO_PI: Final = 0x1000
 IFF_ONE_QUEUE: Final = 0x2000
 IFF_VNET_HDR: Final = 0x4000
 IFF_MULTI_QUEUE: Final = 0x0100
+IFF_TUN_EXCL: Final = 0x8000
 
 
 def tap_flags(queues: int, vnet_hdr: bool) -> int:
@@ -48,18 +49,20 @@ def tap_flags(queues: int, vnet_hdr: bool) -> int:
     return flags | IFF_VNET_HDR if vnet_hdr else flags
 
 
-def open_tap(queues: int, *, vnet_hdr: bool, vhost: bool) -> Tap:
-    """A new tap; the kernel chooses its name. The caller closes all descriptors (`close_tap`)."""
+def open_tap(queues: int, *, vnet_hdr: bool, vhost: bool, names: Iterable[str] = ("",)) -> Tap:
+    """A new tap: the first of the names that is free, or one that the kernel chooses.
+
+    The caller closes all descriptors (`close_tap`).
+    """
     fds: list[int] = []
     vhost_fds: list[int] = []
-    name = b"\0" * 16
+    name = b""
     try:
-        for _ in range(queues):
+        for number in range(queues):
             fd = os.open(TUN, os.O_RDWR)
             fds.append(fd)
             flags = tap_flags(queues, vnet_hdr and _has(fd, IFF_VNET_HDR))
-            request = struct.pack("16sH", name, flags).ljust(40, b"\0")
-            name = fcntl.ioctl(fd, TUNSETIFF, request)[:16]
+            name = _attach(fd, name, flags) if number else _make(fd, names, flags)
             if vhost and VHOST.exists():
                 vhost_fds.append(os.open(VHOST, os.O_RDWR))
     except OSError as error:
@@ -67,6 +70,22 @@ def open_tap(queues: int, *, vnet_hdr: bool, vhost: bool) -> Tap:
             os.close(fd)
         raise HypervisorError(f"tap device: {error.filename or TUN}: {error.strerror}") from error
     return Tap(name.rstrip(b"\0").decode(), tuple(fds), tuple(vhost_fds))
+
+
+def _make(fd: int, names: Iterable[str], flags: int) -> bytes:
+    """A device that was not there; its name. OSError."""
+    for name in names:
+        try:
+            return _attach(fd, name.encode(), flags | IFF_TUN_EXCL)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+    raise OSError(errno.EEXIST, "no name is free", str(TUN))
+
+
+def _attach(fd: int, name: bytes, flags: int) -> bytes:
+    """A queue of the device of that name; what the device is called."""
+    return fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH", name, flags).ljust(40, b"\0"))[:16]
 
 
 def _has(fd: int, flag: int) -> bool:
@@ -156,6 +175,9 @@ def connect_commands(
         if trunks:
             made.append(["ovs-vsctl", "set", "port", interface, f"trunks={','.join(trunks)}"])
         return made
+    if mode == NicMode.ROUTED and nic.is_communication:
+        table = _routes(nic, interface, link) if kvm_communication.knows_table(link) else []
+        return [address, up, *table, *kvm_communication.connect_commands(nic, interface)]
     if mode == NicMode.ROUTED:
         return [address, up, *_routes(nic, interface, link)]
     raise HypervisorError(
@@ -216,7 +238,7 @@ def connect(
         else connect_commands(nic, interface, _mtu(link), uplinks_of(link))
     )
     before = host.paths.conf / COMMUNICATION_SCRIPT
-    if (nic.name or "").startswith(COMMUNICATION) and os.access(before, os.X_OK):
+    if nic.is_communication and os.access(before, os.X_OK):
         commands.insert(0, [str(before)])
     kvm_ifdown.note(host, interface, environment, by_script=has_script)
     try:
@@ -228,7 +250,7 @@ def connect(
     except CommandError as error:
         raise HypervisorError(str(error)) from error
     if nic.nicparams.get("mode") == NicMode.ROUTED:
-        _forward(interface)
+        _forward(interface, not nic.is_communication)
 
 
 def _drop_rules(host: HvHost, nic: Nic, interface: str) -> None:
@@ -253,8 +275,8 @@ def uplinks_of(bridge: str, devices: Path = SYS_NET) -> list[str]:
     return [port for port in ports if not (devices / port / "tun_flags").exists()]
 
 
-def _forward(interface: str) -> None:
-    """Answer ARP and neighbour requests for the guest, and forward its packets."""
+def _forward(interface: str, wanted: bool) -> None:
+    """Answer ARP and neighbour requests for the guest, and forward its packets; or never."""
     for family, words in (
         ("ipv4", ("proxy_arp", "forwarding")),
         ("ipv6", ("proxy_ndp", "forwarding")),
@@ -262,4 +284,4 @@ def _forward(interface: str) -> None:
         for word in words:
             place = Path("/proc/sys/net") / family / "conf" / interface / word
             if place.exists():
-                place.write_text("1\n")
+                place.write_text("1\n" if wanted else "0\n")

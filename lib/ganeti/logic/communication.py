@@ -1,15 +1,19 @@
-"""The network between instances and their node: what is missing of it.
+"""The network between instances and their node: what is missing of it, and an instance's interface.
 
-Source: facts/constants.json, instance_modes (INSTANCE_COMMUNICATION_*).
+Source: facts/constants.json, instance_modes (INSTANCE_COMMUNICATION_*), facts/node-behaviour.md
+(instance communication NIC).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ganeti.config.snapshot import Snapshot
+from ganeti.errors import Code, OpPrereqError
 from ganeti.model.group import NodeGroup
+from ganeti.model.instance import Instance
+from ganeti.model.nic import COMMUNICATION_PREFIX, NODE_ADDRESS, Nic
 from ganeti.opcodes.base import Opcode
 from ganeti.opcodes.network import OpNetworkAdd, OpNetworkConnect
 from ganeti.types import NicMode
@@ -36,6 +40,7 @@ def missing_connections(config: Snapshot) -> list[Opcode]:
         network=NETWORK4,
         network6=NETWORK6,
         mac_prefix=MAC_PREFIX,
+        add_reserved_ips=[NODE_ADDRESS],
         conflicts_check=False,
     )
     return [add, *connections(name, groups)]
@@ -53,3 +58,24 @@ def connections(network: str, groups: Sequence[NodeGroup]) -> list[Opcode]:
         )
         for group in groups
     ]
+
+
+def name_of_nic(instance_name: str) -> str:
+    return COMMUNICATION_PREFIX + instance_name
+
+
+def wanted_nic(config: Snapshot, instance_name: str) -> Mapping[str, str | None]:
+    """What is asked for when an instance shall reach its node; INVAL when there is no network."""
+    network = config.cluster.instance_communication_network
+    if not network:
+        raise OpPrereqError(
+            f"instance {instance_name}: the cluster has no network for communication with nodes",
+            Code.INVAL,
+            hint="gnt-cluster modify --instance-communication-network=NAME makes one",
+        )
+    return {"network": network, "ip": "pool", "name": name_of_nic(instance_name)}
+
+
+def nic_of(instance: Instance) -> Nic | None:
+    """The instance's interface to its node."""
+    return next((nic for nic in instance.nics if nic.is_communication), None)

@@ -14,7 +14,7 @@ from ganeti.config.reserve import Reservations
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import AddressPoolError, Code, OpPrereqError, ReservationError
-from ganeti.logic import ask, network_pool
+from ganeti.logic import ask, communication, network_pool
 from ganeti.logic.base import INFO, Services
 from ganeti.model.base import EMPTY, empty_map
 from ganeti.model.cluster import Cluster
@@ -62,14 +62,17 @@ class NicRequest:
 
 
 def read_nics(
-    config: Snapshot, op: OpInstanceCreate, address: str | None
+    config: Snapshot, op: OpInstanceCreate, name: str, address: str | None
 ) -> tuple[NicRequest, ...]:
     """The interfaces, checked; OpPrereqError. `address`: what the instance's name resolves to."""
-    if len(op.nics) > MAX_NICS:
+    given = list(op.nics)
+    if op.instance_communication:
+        given.append(communication.wanted_nic(config, name))
+    if len(given) > MAX_NICS:
         raise OpPrereqError(
-            f"{len(op.nics)} network interfaces, at most {MAX_NICS} can be", Code.STATE
+            f"{len(given)} network interfaces, at most {MAX_NICS} can be", Code.STATE
         )
-    made = tuple(read_nic(config, number, nic, address) for number, nic in enumerate(op.nics))
+    made = tuple(read_nic(config, number, nic, address) for number, nic in enumerate(given))
     check_device_names(config, "network interface", [nic.name for nic in made])
     return made
 

@@ -100,7 +100,7 @@ def read_request(
     filled_osparams = fill_osparams(
         cluster, os_name, osparams, private=private, secret=op.osparams_secret or {}
     )
-    nics = read_nics(config, op, address)
+    nics = read_nics(config, op, name, address)
     disks = read_disks(config, op, template)
     made = InstanceRequest(
         name=name,

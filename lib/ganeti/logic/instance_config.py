@@ -15,7 +15,7 @@ from ganeti.logic import ask
 from ganeti.logic.base import Services
 from ganeti.model.disk import Disk
 from ganeti.model.instance import Instance
-from ganeti.model.nic import Nic
+from ganeti.model.nic import COMMUNICATION_PREFIX, Nic
 from ganeti.model.node import Node
 from ganeti.storage.layout import TRAITS
 from ganeti.types import AdminState, AdminStateSource, DiskTemplate
@@ -74,7 +74,7 @@ def set_disks(draft: Draft, instance: Instance, uuids: Sequence[str]) -> Instanc
 
 
 def rename(draft: Draft, uuid: str, new_name: str) -> Instance:
-    """The instance has this name, and the paths of its disks' files follow."""
+    """The instance has this name; the paths of its disks' files and its NIC's name follow."""
     instance = draft.snapshot.instances[uuid]
     for disk in draft.snapshot.disks_of(instance):
         if TRAITS[disk.dev_type].file_based:
@@ -82,7 +82,11 @@ def rename(draft: Draft, uuid: str, new_name: str) -> Instance:
             folder = renamed_directory(posixpath.dirname(path), new_name)
             new_path = posixpath.join(folder, posixpath.basename(path))
             draft.update(replace(disk, logical_id=(driver, new_path)))
-    return draft.update(replace(instance, name=new_name))
+    nics = [
+        replace(nic, name=COMMUNICATION_PREFIX + new_name) if nic.is_communication else nic
+        for nic in instance.nics
+    ]
+    return draft.update(replace(instance, name=new_name, nics=tuple(nics)))
 
 
 def renamed_directory(directory: str, new_name: str) -> str:

@@ -82,7 +82,6 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
         for wanted, what in (
             (op.mode is not InstanceCreateMode.CREATE, f"mode {op.mode}"),
             (op.forthcoming or op.commit, "a forthcoming instance"),
-            (op.instance_communication, "communication with the node"),
         ):
             if wanted:
                 raise OpPrereqError(

@@ -14,14 +14,14 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE, SHARED
-from ganeti.logic import ask, disks, hotplug, instance_config, instance_state
+from ganeti.logic import ask, communication, disks, hotplug, instance_config, instance_state
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit, Undo
 from ganeti.logic.disk_conversion import Conversion, carry_out, finish, plan_conversion
 from ganeti.logic.hook_env import instance_env
 from ganeti.logic.instance_policy import check_policy
 from ganeti.logic.modify_disks import DiskPlan, plan_disk_changes
-from ganeti.logic.modify_items import Plug, PlugStep, Row
-from ganeti.logic.modify_nics import NicPlan, Wish, plan_nics
+from ganeti.logic.modify_items import LAST, Plug, PlugStep, Row
+from ganeti.logic.modify_nics import NicChange, NicPlan, Wish, plan_nics
 from ganeti.logic.modify_params import ParamPlan, check_runtime_memory, plan_params
 from ganeti.logic.registry import implements
 from ganeti.logic.verify_instance import spec_of
@@ -32,7 +32,8 @@ from ganeti.model.node import Node
 from ganeti.opcodes.instance import OpInstanceSetParams
 from ganeti.rpc import calls
 from ganeti.serializer import Json
-from ganeti.types import AdminState, AdminStateSource
+from ganeti.storage.layout import TRAITS
+from ganeti.types import AdminState, AdminStateSource, ChangeAction
 
 NOT_RUNNING = (AdminState.DOWN, AdminState.OFFLINE)
 
@@ -69,11 +70,20 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyPlan]):
             )
         if op.ext_params and op.disk_template is None:
             raise OpPrereqError("provider parameters are for a conversion of the disks", Code.INVAL)
-        if op.instance_communication:
+        self._check_second_node()
+
+    def _check_second_node(self) -> None:
+        """A second node, or who chooses it, is for a conversion to mirrored disks; INVAL."""
+        op = self.op
+        if op.remote_node is None and op.iallocator is None:
+            return
+        if op.remote_node is not None and op.iallocator is not None:
+            raise OpPrereqError("either a second node is named or an allocator", Code.INVAL)
+        if op.disk_template is None or not TRAITS[op.disk_template].mirrored:
             raise OpPrereqError(
-                f"instance {op.instance_name}: communication with the node is not possible in"
-                " this release",
-                Code.ENVIRON,
+                "a second node, or an allocator for it, is only for a conversion to drbd",
+                Code.INVAL,
+                hint="--new-primary records another primary node",
             )
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
@@ -143,7 +153,9 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyPlan]):
 
     def _can_plug(self, config: Snapshot, instance: Instance) -> bool:
         op = self.op
-        if not (op.hotplug or op.hotplug_if_possible) or not (op.nics or op.disks):
+        if not (op.hotplug or op.hotplug_if_possible):
+            return False
+        if not (op.nics or op.disks) and op.instance_communication is None:
             return False
         return hotplug.is_possible(self.services, config, instance, required=op.hotplug)
 
@@ -153,7 +165,18 @@ class InstanceSetParams(LogicalUnit[OpInstanceSetParams, ModifyPlan]):
             force=self.op.force,
             conflicts_check=self.op.conflicts_check,
         )
-        return plan_nics(self.services, config, instance, self.op.nics, wish)
+        changes = [*self.op.nics, *self._communication(config, instance)]
+        return plan_nics(self.services, config, instance, changes, wish)
+
+    def _communication(self, config: Snapshot, instance: Instance) -> Sequence[NicChange]:
+        """The interface to the node comes or goes, unless it is as wanted."""
+        wanted, nic = self.op.instance_communication, communication.nic_of(instance)
+        if wanted and nic is None:
+            new = communication.wanted_nic(config, instance.name)
+            return [(ChangeAction.ADD, LAST, new)]
+        if wanted is False and nic is not None:
+            return [(ChangeAction.REMOVE, nic.uuid, {})]
+        return []
 
     def _admin_state(self, config: Snapshot, instance: Instance) -> AdminState | None:
         if self.op.offline is None:

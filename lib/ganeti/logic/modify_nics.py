@@ -21,7 +21,7 @@ from ganeti.model.params_nic import check_nicparams
 from ganeti.types import ChangeAction, NicMode
 
 Given = Mapping[str, str | None]
-Changes = Sequence[tuple[ChangeAction, int | str, Given]]
+NicChange = tuple[ChangeAction, int | str, Given]
 WHAT = "network interface"
 TOLD = ("name", "mac", "ip", "network")
 PARAMS = ("link", "mode", "vlan")
@@ -47,7 +47,11 @@ class Wish:
 
 
 def plan_nics(
-    services: Services, config: Snapshot, instance: Instance, changes: Changes, wish: Wish
+    services: Services,
+    config: Snapshot,
+    instance: Instance,
+    changes: Sequence[NicChange],
+    wish: Wish,
 ) -> NicPlan:
     """The plan; MAC and IP addresses are reserved. OpPrereqError, OpExecError."""
     plan = NicPlan(list(instance.nics))

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from ganeti.model.base import OMIT_NONE, SharedText, empty_map
 from ganeti.serializer import Json
+
+COMMUNICATION_PREFIX: Final = "ganeti:communication:"
+"""How the name of an interface to the node itself begins; the instance's name follows."""
+NODE_ADDRESS: Final = "169.254.169.254"
+"""What a node is for its guests on such an interface."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +33,8 @@ class Nic:
     hvinfo: Mapping[str, Json] | None = field(default=None, metadata=OMIT_NONE)
     netinfo: Mapping[str, Json] | None = field(default=None, metadata=OMIT_NONE)
     unknown: Mapping[str, Json] = field(default_factory=empty_map)
+
+    @property
+    def is_communication(self) -> bool:
+        """It connects the instance with its node, and with nothing else."""
+        return (self.name or "").startswith(COMMUNICATION_PREFIX)
