@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from ganeti.model.report import (
     BlockDeviceStatus,
     HypervisorNodeInfo,
     MirrorOutcome,
+    NodeFigures,
     NodeInfo,
     OsReport,
     RunningInfo,
@@ -248,6 +250,13 @@ class FakeCalls(InstanceCalls):
     def all_instances_info(self, place: Place, kinds: Any, params: Any) -> dict[str, RunningInfo]:
         return place.running
 
+    def node_figures(
+        self, place: Place, units: Any, specs: Any, kinds: Any, params: Any
+    ) -> NodeFigures:
+        return NodeFigures(
+            self.node_info(place, units, specs), self.all_instances_info(place, kinds, params)
+        )
+
     def instance_os_add(
         self, place: Place, instance: FilledInstance, reinstall: bool, debug: int
     ) -> None:
@@ -289,6 +298,9 @@ class FakeUndo:
 
     def before_config(self, name: str, *arguments: Json) -> None:
         self.steps.append((name, None, arguments))
+
+    def together(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def settle(self) -> None:
         if self.steps:

@@ -62,9 +62,8 @@ def test_the_node_with_most_room_is_chosen_without_any_script(services: FakeServ
 
 def test_each_node_is_asked_once_for_its_figures(services: FakeServices) -> None:
     run_unit(services, op())
-    asked = services.rpc.log[:6]
-    names = [f"node{number}.example.com" for number in (1, 2, 3)]
-    assert asked == [(call, name) for call in ("node_info", "all_instances_info") for name in names]
+    asked = [name for call, name in services.rpc.log if call == "node_figures"]
+    assert asked == [f"node{number}.example.com" for number in (1, 2, 3)]
 
 
 def test_a_node_that_does_not_answer_is_not_considered(services: FakeServices) -> None:

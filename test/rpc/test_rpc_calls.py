@@ -17,6 +17,7 @@ OURS = {
     "journal_replace",
     "jobqueue_place",
     "jobqueue_settle",
+    "node_figures",
 }
 
 # Behind the arguments of the facts, with a default: a classic caller does not send them.

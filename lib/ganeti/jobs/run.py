@@ -42,8 +42,8 @@ class OpRun(Protocol):
         Readers see it at once.
         """
 
-    async def before(self, step: Step) -> None:
-        """Returns when the undo step is durable; to be called before what it undoes.
+    async def before(self, *steps: Step) -> None:
+        """Returns when the undo steps are durable; to be called before what they undo.
 
         JobQueueError when the master's disk fails: what would be undone must not be done.
         """
@@ -164,8 +164,10 @@ class JobRun:
         if entries:
             self._recorder.note(Logged(self.job.id, self.index, tuple(entries)))
 
-    async def before(self, step: Step) -> None:
-        await self._recorder.try_commit(UndoAdded(self.job.id, self.index, step))
+    async def before(self, *steps: Step) -> None:
+        await self._recorder.try_commit(
+            *(UndoAdded(self.job.id, self.index, step) for step in steps)
+        )
 
     async def owe(self, steps: Sequence[Step]) -> Sequence[str]:
         return await self._owe(self.job.id, steps)

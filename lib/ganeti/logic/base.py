@@ -8,7 +8,7 @@ nothing; `execute` carries out the plan that `check` made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar
 
@@ -67,6 +67,9 @@ class Undo(Protocol):
 
     def before_config(self, name: str, *arguments: Json) -> None:
         """As `before`, for a step of logic/config_steps.py on the configuration."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Steps that are named inside become durable in one write, when it is left."""
 
     def settle(self) -> None:
         """What was done so far stays, whatever happens; durable when it returns."""

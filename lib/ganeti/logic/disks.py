@@ -94,15 +94,31 @@ def create(
 
     `more`: the instance has other disks, so that directories stay when this is undone.
     """
+    with undo.together():
+        foresee(config, undo, instance, disks, more=more)
+    make(services, config, instance, disks)
+
+
+def foresee(
+    config: Snapshot, undo: Undo, instance: Instance, disks: Sequence[Disk], *, more: bool = False
+) -> None:
+    """What `make` makes has its undo steps."""
+    primary = config.nodes[instance.primary_node]
+    if not more:
+        for directory in directories(disks):
+            undo.before(primary, calls.file_storage_dir_remove, directory)
+    for one in on_nodes(config, primary.uuid, disks):
+        undo.before(one.node, calls.blockdev_remove, one.disk)
+
+
+def make(services: Services, config: Snapshot, instance: Instance, disks: Sequence[Disk]) -> None:
+    """The devices exist on all their nodes. OpExecError."""
     primary = config.nodes[instance.primary_node]
     for directory in directories(disks):
-        if not more:
-            undo.before(primary, calls.file_storage_dir_remove, directory)
         services.rpc.ask(primary, calls.file_storage_dir_create, directory).get(
             f"making directory {directory}"
         )
     for one in on_nodes(config, primary.uuid, disks):
-        undo.before(one.node, calls.blockdev_remove, one.disk)
         for device in _in_order(one.disk):
             outcome = services.rpc.ask(
                 one.node,

@@ -6,13 +6,14 @@ makes the disks.
 
 Whatever fails before the instance is finished (disks made, OS installed), nothing is left of it,
 also when the master dies then: each step has its undo step, the instance is forgotten, its ports
-and addresses are free again. A finished one stays, whatever happens: one that does not start is
+and addresses are free again. One without disks needs no such steps: the change of the configuration
+that brings it finishes it. A finished one stays, whatever happens: one that does not start is
 marked up, and so is one whose master dies during its start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ganeti.config.snapshot import Snapshot
@@ -275,51 +276,58 @@ class InstanceCreate(LogicalUnit[OpInstanceCreate, CreatePlan]):
     # Execution.
 
     def execute(self, plan: CreatePlan) -> Json:
-        with self.undo() as undo:
-            self._make_disks(plan, undo)
-            undo.before_config("forget_instance", plan.instance.uuid)
-            instance = self._store(plan)
-            self._furnish(plan, instance)
-            if plan.start:
-                instance = instance_config.record(
-                    self.services, instance, admin_state=AdminState.UP, disks_active=True
-                )
-            undo.settle()
+        for index, disk in enumerate(plan.disks):
+            self.feedback(f"* disk {index}, size {disk.size}M")
+        self.feedback("* creating instance disks...")
+        if plan.disks:
+            with self.undo() as undo:
+                instance = self._with_disks(plan, undo)
+                undo.settle()
+        else:  # finished as soon as it is stored
+            state = AdminState.UP if plan.start else AdminState.DOWN
+            instance = self._store(
+                plan, replace(plan.instance, admin_state=state, disks_active=plan.start)
+            )
+            self._release_nodes()
         if plan.start:
             self._start(plan.nodes[0], instance)
         return [node.name for node in plan.nodes]
 
-    def _make_disks(self, plan: CreatePlan, undo: Undo) -> None:
-        for index, disk in enumerate(plan.disks):
-            self.feedback(f"* disk {index}, size {disk.size}M")
-        self.feedback("* creating instance disks...")
-        disks.create(self.services, self.services.snapshot(), undo, plan.instance, plan.disks)
+    def _with_disks(self, plan: CreatePlan, undo: Undo) -> Instance:
+        """The instance is stored and finished: disks are made, the OS is installed, as wanted."""
+        services, config = self.services, self.services.snapshot()
+        with undo.together():
+            disks.foresee(config, undo, plan.instance, plan.disks)
+            undo.before_config("forget_instance", plan.instance.uuid)
+        disks.make(services, config, plan.instance, plan.disks)
+        instance = self._store(plan, plan.instance)
+        self._release_nodes(storage_of=plan.nodes)
+        self._finish_disks(plan, instance)
+        self._release_nodes()
+        if plan.install:
+            self._install(plan, instance)
+        if plan.start:
+            return instance_config.record(
+                services, instance, admin_state=AdminState.UP, disks_active=True
+            )
+        # What can't be shut down is told, the instance is good nevertheless.
+        disks.shut_down(services, services.snapshot(), instance)
+        return instance
 
-    def _furnish(self, plan: CreatePlan, instance: Instance) -> None:
-        """Disks are finished, the OS is installed; as far as wanted."""
-        self._release_nodes(plan, storage_too=not plan.disks)
-        if plan.disks:
-            self._finish_disks(plan, instance)
-            self._release_nodes(plan, storage_too=True)
-            if plan.install:
-                self._install(plan, instance)
-        if not plan.start:  # what can't be shut down is told, the instance is good nevertheless
-            disks.shut_down(self.services, self.services.snapshot(), instance)
-
-    def _store(self, plan: CreatePlan) -> Instance:
+    def _store(self, plan: CreatePlan, instance: Instance) -> Instance:
         """Instance, disks, port and addresses in one change."""
         services = self.services
-        self.feedback(f"adding instance {plan.instance.name} to cluster config")
+        self.feedback(f"adding instance {instance.name} to cluster config")
 
         def add(draft: Draft) -> Instance:
             services.reservations.commit_addresses(draft, services.owner)
-            return instance_config.add(draft, plan.instance, plan.disks, with_port=plan.wants_port)
+            return instance_config.add(draft, instance, plan.disks, with_port=plan.wants_port)
 
         return self.commit(add)
 
-    def _release_nodes(self, plan: CreatePlan, *, storage_too: bool) -> None:
-        """The nodes are free for others; their storage as well, when the disks are done."""
-        busy = {} if storage_too else {node.uuid: EXCLUSIVE for node in plan.nodes}
+    def _release_nodes(self, *, storage_of: Sequence[Node] = ()) -> None:
+        """The nodes are free for others; some keep their storage until the disks are done."""
+        busy = {node.uuid: EXCLUSIVE for node in storage_of}
         self.services.release(LockRequest(instances=self._own_lock(), node_res=busy))
 
     def _finish_disks(self, plan: CreatePlan, instance: Instance) -> None:

@@ -215,17 +215,16 @@ def measure(
     specs = [(hypervisor.value, ask.cluster_hvparams(config, hypervisor))]
     kinds = [kind.value for kind in config.cluster.enabled_hypervisors]
     hvparams = {kind: ask.cluster_hvparams(config, HypervisorKind(kind)) for kind in kinds}
-    work = [(node, (_storage_units(config, node, template), specs)) for node in nodes]
-    figures = services.rpc.each(work, calls.node_info)
-    running = services.rpc.all(nodes, calls.all_instances_info, kinds, hvparams)
+    work = [
+        (node, (_storage_units(config, node, template), specs, kinds, hvparams)) for node in nodes
+    ]
     made = {}
-    for node in nodes:
-        one, other = figures[node.uuid], running[node.uuid]
-        if one.ok and other.ok:
-            made[node.uuid] = _numbers(config, node, one.get(), other.get())
+    for uuid, outcome in services.rpc.each(work, calls.node_figures).items():
+        if outcome.ok:
+            made[uuid] = _numbers(config, config.nodes[uuid], *outcome.get())
         else:
             services.feedback(
-                f"{WARNING}node {node.name} is not considered: {one.error or other.error}"
+                f"{WARNING}node {outcome.node.name} is not considered: {outcome.error}"
             )
     return made
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
@@ -219,6 +220,7 @@ class OpUndo:
     def __init__(self, services: OpServices) -> None:
         self._services = services
         self._steps: list[Step] = []
+        self._gathered: list[Step] | None = None  # inside of `together`
 
     def before(self, node: Node, call: Call[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
         arguments = step_arguments(call, call.positional(args, kwargs))
@@ -227,14 +229,27 @@ class OpUndo:
     def before_config(self, name: str, *arguments: Json) -> None:
         self._add(Step(CONFIG_STEP + name, arguments))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        self._gathered = []
+        yield
+        steps, self._gathered = self._gathered, None
+        self._write(steps)
+
     def settle(self) -> None:
         if self._steps:
             self._add(Step(SETTLED))
             self._steps = []
 
     def _add(self, step: Step) -> None:
-        self._services.wait_for(self._services.run.before(step))
-        self._steps.append(step)
+        if self._gathered is None:
+            self._write([step])
+        else:
+            self._gathered.append(step)
+
+    def _write(self, steps: Sequence[Step]) -> None:
+        self._services.wait_for(self._services.run.before(*steps))
+        self._steps += steps
 
     def run(self) -> None:
         if not self._steps:

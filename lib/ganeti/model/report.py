@@ -63,6 +63,13 @@ class NodeInfo(NamedTuple):
     hypervisors: tuple[HypervisorNodeInfo, ...]
 
 
+class NodeFigures(NamedTuple):
+    """What an allocator has to know of a node: answer of node_figures."""
+
+    info: NodeInfo
+    running: dict[str, RunningInfo]  # instances by name
+
+
 class OsReport(NamedTuple):
     """One OS definition found on a node: a row of os_diagnose."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ganeti.errors import StorageError
-from ganeti.model.report import NodeInfo, StorageInfo
+from ganeti.model.report import NodeFigures, NodeInfo, StorageInfo
 from ganeti.node.context import NodeContext
+from ganeti.node.instance import all_instances_info
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
 from ganeti.serializer import Json
@@ -27,6 +28,20 @@ def node_info(
         boot_id(node),
         tuple(storage_info(node, kind, name or "") for kind, name, _ in storage_units),
         tuple(node.hypervisor(kind).node_info(params or {}) for kind, params in hv_specs),
+    )
+
+
+@serves(calls.node_figures)
+def node_figures(
+    node: NodeContext,
+    storage_units: Sequence[tuple[str, str | None, Sequence[Json]]],
+    hv_specs: Sequence[tuple[str, calls.Params | None]],
+    hypervisor_list: Sequence[str],
+    all_hvparams: Mapping[str, calls.Params],
+) -> NodeFigures:
+    return NodeFigures(
+        node_info(node, storage_units, hv_specs),
+        all_instances_info(node, hypervisor_list, all_hvparams),
     )
 
 

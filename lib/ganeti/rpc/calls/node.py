@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ganeti.model.report import NodeInfo
+from ganeti.model.report import NodeFigures, NodeInfo
 from ganeti.rpc.base import FAST, NORMAL, URGENT, call
 from ganeti.rpc.calls.shapes import Params
 from ganeti.serializer import Json
@@ -27,6 +27,16 @@ def node_info(
     hv_specs: Sequence[tuple[str, Params | None]],
 ) -> NodeInfo:
     """Boot id, storage and hypervisor figures."""
+
+
+@call(timeout_s=URGENT)
+def node_figures(
+    storage_units: Sequence[tuple[str, str | None, Sequence[Json]]],
+    hv_specs: Sequence[tuple[str, Params | None]],
+    hypervisor_list: Sequence[str],
+    all_hvparams: Mapping[str, Params],
+) -> NodeFigures:
+    """Ours: node_info and all_instances_info in one, as allocators need both of all nodes."""
 
 
 @call(timeout_s=NORMAL)
