@@ -120,6 +120,44 @@ def test_a_network_is_connected_to_all_groups_one_after_the_other(tmp_path: Path
     assert len(master.submitted()) == 4
 
 
+def test_an_unknown_parameter_of_a_connection_is_refused(tmp_path: Path) -> None:
+    one, master = shell(tmp_path)
+    ended = one.run("gnt-network", "connect", "-N", "mode=routed,lnik=7", "lan", "rack1")
+    assert ended.status == 1
+    assert ended.err.startswith(
+        "Parameter Error: Unknown parameter 'lnik'; known: mode, link, vlan"
+    )
+    assert master.submitted() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gnt-network connect lan rack1 --nic-parameters=mode=routed",
+        "gnt-network connect lan --nic-par=mode=routed rack1",
+        "gnt-network connect lan -N mode=routed rack1",
+        "gnt-network connect lan -Nmode=routed rack1",
+        "gnt-group assign-nodes rack1 node1 --force node2",
+        "gnt-instance startup web1 --submit",
+        "gnt-job cancel 7 -d",
+    ],
+)
+def test_an_option_behind_a_name_is_no_name(tmp_path: Path, line: str) -> None:
+    """Nothing is done for the names before it."""
+    one, master = shell(tmp_path)
+    ended = one.run(*line.split())
+    assert (ended.status, ended.out) == (1, "")
+    assert "error type: unknown_entity" in ended.err
+    assert "options come before names" in ended.err
+    assert master.calls == []
+
+
+def test_words_that_are_no_names_may_look_like_options(tmp_path: Path) -> None:
+    one, master = shell(tmp_path)
+    assert one.run("gnt-node", "add-tags", "node1", "--force").status == 0
+    assert [op["tags"] for op in master.submitted()] == [["--force"]]
+
+
 def test_policies_become_command_lines_again(tmp_path: Path) -> None:
     one, _ = shell(tmp_path, answers={"QueryGroups": GROUPS})
     assert one.run("gnt-group", "show-ispecs-cmd").out == (

@@ -104,9 +104,9 @@ def answering(rows: list[Any]) -> LuxiReplay:
 
 def test_what_follows_the_first_argument_is_an_argument(tmp_path: Path) -> None:
     master = answering([])
-    Shell(tmp_path, master).run("gnt-instance", "list", "a", "--no-headers")
+    Shell(tmp_path, master).run("gnt-instance", "list", "a", "--roman")
     (asked,) = master.asked("Query")
-    assert asked[2] == ["|", ["==", "name", "a"], ["==", "name", "--no-headers"]]
+    assert asked[2] == ["|", ["==", "name", "a"], ["==", "name", "--roman"]]
 
 
 def test_a_wrong_yes_or_no_is_a_parameter_error(tmp_path: Path) -> None:

@@ -23,11 +23,16 @@ from ganeti.cli.options import Option
 from ganeti.cli.run import Run
 from ganeti.cli.world import World
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
+from ganeti.errors import Code, OpPrereqError
 from ganeti.version import RELEASE, VCS_VERSION
 
 Function = Callable[[Run], int | None]
 
 USAGE_WIDTH = 79
+OBJECTS = frozenset(
+    {"instance", "node", "group", "network", "jobid", "host", "os", "extstorage", "filter"}
+)
+"""Kinds of arguments that name something: they don't look like options of the command."""
 
 
 class Argument:
@@ -118,6 +123,24 @@ class Command:
         else:
             wanted = f"only {most} argument(s)"
         return f"Error: Command {self.name} expects {wanted}"
+
+    def misplaced(self, names: Sequence[str]) -> str | None:
+        """An option of the command that stands where an object is to be named."""
+        kinds = [one.kind for one in self.args for _ in range(one.most or len(names))]
+        for kind, word in zip(kinds, names):
+            if kind in OBJECTS and word.startswith("-") and self._is_option(word):
+                return word
+        return None
+
+    def _is_option(self, word: str) -> bool:
+        """Abbreviated, and with its value, too."""
+        long = word.partition("=")[0]
+        return any(
+            flag.startswith(long) if word.startswith("--") else word.startswith(flag)
+            for option in self.options
+            for flag in option.flags
+            if flag.startswith("--") == word.startswith("--")
+        )
 
 
 class Program:
@@ -213,6 +236,12 @@ class Program:
             problem = command.miscount(len(names))
             if problem:
                 raise Leave(EXIT_FAILURE, problem + "\n")
+            if word := command.misplaced(names):
+                raise OpPrereqError(
+                    f"{word} stands behind a name, where it is taken for a name",
+                    Code.NOENT,
+                    hint="options come before names",
+                )
         except Leave as leave:
             (world.stdout if leave.status == EXIT_SUCCESS else world.stderr).write(leave.text)
             return leave.status

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ganeti.cli.changes import by_type_and_name
 from ganeti.errors import Code, OpPrereqError
 from ganeti.serializer import Json
 
@@ -50,7 +51,7 @@ def init_request(cluster_name: str, wanted: Any) -> InitRequest:
         diskparams=by_ident(wanted.diskparams, "-D"),
         ipolicy=policy_of(wanted),
         hv_state=by_ident(wanted.hv_state, "--hypervisor-state"),
-        disk_state=by_ident(wanted.disk_state, "--disk-state"),
+        disk_state=by_type_and_name(wanted.disk_state),
         candidate_pool_size=wanted.candidate_pool_size,
         modify_etc_hosts=wanted.modify_etc_hosts,
         modify_ssh_setup=wanted.modify_ssh_setup,

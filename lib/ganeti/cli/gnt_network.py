@@ -167,10 +167,12 @@ def rename(run: Run) -> None:
 )
 def connect(run: Run) -> None:
     """Connect a network to node groups, or to all."""
+    from ganeti.model.params import check_params
+    from ganeti.model.params_nic import NIC_PARAMS
     from ganeti.opcodes.network import OpNetworkConnect
 
     network, *groups = run.names
-    params = run.options.nicparams
+    params = check_params(NIC_PARAMS, run.options.nicparams)
     for group in groups or _all_groups(run):
         run.submit(
             OpNetworkConnect(

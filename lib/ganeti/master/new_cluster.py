@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from ganeti import constants
 from ganeti.errors import Code, OpPrereqError
+from ganeti.logic.param_changes import changed_disk_state, changed_hv_state
 from ganeti.logic.ssh_keys import BITS, check_kind
 from ganeti.model import ipolicy
+from ganeti.model.base import EMPTY
 from ganeti.model.cluster import Cluster
 from ganeti.model.config import ConfigDocument
 from ganeti.model.group import NodeGroup
@@ -149,8 +151,8 @@ def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
         nicparams={"default": _nicparams(request.nicparams)},
         ndparams=_merged(ND_PARAMS, request.ndparams),
         ipolicy=_ipolicy(request.ipolicy, templates),
-        hv_state_static=request.hv_state,
-        disk_state_static=request.disk_state,
+        hv_state_static=changed_hv_state(EMPTY, request.hv_state),
+        disk_state_static=changed_disk_state(EMPTY, request.disk_state),
         candidate_pool_size=_pool_size(request.candidate_pool_size),
         candidate_certs={identity.node_uuid: identity.certificate_digest},
         modify_etc_hosts=request.modify_etc_hosts,
