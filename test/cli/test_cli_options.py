@@ -79,6 +79,21 @@ def test_the_options_are_those_of_the_table(row: dict[str, Any], command: Comman
     assert {flags: one for flags, one in found.items() if flags not in kept} == wanted
 
 
+def flags_of(table: dict[str, Any]) -> set[str]:
+    return {flag for row in table["options"] if not row.get("removed") for flag in row["flags"]}
+
+
+def test_what_is_ours_is_declared_and_not_of_the_table() -> None:
+    """Else an entry of the lists above would stand for nothing."""
+    ours = {(name, one) for name in PROGRAMS for one in program_of(name).commands}
+    told = {(name, one) for name in PROGRAMS for one in TABLE[name]["commands"]}
+    assert ours - told == ADDED_COMMANDS
+    pairs = [(param.values[0], param.values[1]) for param in commands()]
+    found = {option.flags[0] for _, command in pairs for option in command.options}
+    assert found - set().union(*(flags_of(row) for row, _ in pairs)) == ADDED | {"-d", "--reason"}
+    assert found >= BOTH_WAYS
+
+
 @pytest.mark.parametrize(("row", "command"), commands())
 def test_the_arguments_are_those_of_the_table(row: dict[str, Any], command: Command) -> None:
     wanted = [(one["kind"], one["min"], one["max"]) for one in row["args"]]

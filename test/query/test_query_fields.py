@@ -48,6 +48,12 @@ def test_fields_are_live_where_the_facts_say_so(what: str) -> None:
     assert {name for name, field in fields.items() if field.needs} - {"archived"} == told_live
 
 
+def test_only_the_parameters_of_our_own_have_fields_beyond_the_table() -> None:
+    declared = {(what, name) for what in RESOURCES for name in FIELDS[QueryResource(what)]}
+    told = {(what, name) for what in RESOURCES for name in expected(what)}
+    assert declared - told == {("instance", name) for name in ADDED}
+
+
 def test_aliases_have_the_values_of_what_they_stand_for() -> None:
     fields = FIELDS[QueryResource.INSTANCE]
     for name, target in RESOURCES["instance"]["aliases"].items():

@@ -23,17 +23,15 @@ OURS = {
 # Behind the arguments of the facts, with a default: a classic caller does not send them.
 OUR_ARGUMENTS = {"write_ssconf_files": ["generation"]}
 
-# May only become shorter.
-UNSERVED = set(
-    """
-    blockdev_addchildren blockdev_removechildren drbd_attach_net
-    drbd_disconnect_net drbd_helper drbd_needs_activation drbd_wait_sync export_info
-    export_list export_remove finalize_export
-    instance_metadata_modify lv_list
-    node_configure_ovs node_ensure_daemon
-    node_ssh_keys_renew node_volumes vg_list
-    """.split()
-)
+# Declared, but no node serves them yet, by the work that they wait for.
+UNSERVED = {
+    "DRBD": "blockdev_addchildren blockdev_removechildren drbd_attach_net drbd_disconnect_net"
+    " drbd_helper drbd_needs_activation drbd_wait_sync",
+    "LVM": "lv_list node_volumes vg_list",
+    "exports": "export_info export_list export_remove finalize_export",
+    "metadata daemon": "instance_metadata_modify",
+    "set-up of Open vSwitch": "node_configure_ovs",
+}
 
 
 def rows() -> dict[str, dict[str, object]]:
@@ -41,7 +39,8 @@ def rows() -> dict[str, dict[str, object]]:
 
 
 def test_every_call_of_the_facts_is_declared() -> None:
-    assert set(CALLS) - OURS == set(rows())
+    assert set(CALLS) >= set(rows())
+    assert set(CALLS) - set(rows()) == OURS
 
 
 def test_every_call_is_read_from_the_package_of_the_table() -> None:
@@ -78,9 +77,9 @@ def test_no_served_function_is_without_a_declaration() -> None:
     assert set(SERVED) <= set(CALLS)
 
 
-def test_unserved_calls_are_known_and_become_fewer() -> None:
+def test_only_these_calls_are_not_served() -> None:
     load_served()
-    assert set(CALLS) - set(SERVED) <= UNSERVED
+    assert set(CALLS) - set(SERVED) == set(" ".join(UNSERVED.values()).split())
 
 
 def test_calls_that_others_wait_for_have_workers_of_their_own() -> None:
