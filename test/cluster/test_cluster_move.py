@@ -203,6 +203,11 @@ def test_a_dead_target_leaves_the_instance_where_it_runs(cluster: ClusterBed) ->
     until(
         lambda: not any(impexp_dir.running(one) for one in sessions), "the receiver has ended too"
     )
+    # What it had made there goes when its node answers again, and is no longer in the way.
+    until(lambda: is_bare(cluster, name, 3), "nothing is left at the target")
+    cluster.ok(f"gnt-instance move -f -n node3 {name}")
+    assert place(cluster, name) == ["node3", "running"]
+    assert files(cluster, name, 3)
 
 
 def test_what_is_in_the_way_is_not_touched(cluster: ClusterBed) -> None:

@@ -160,3 +160,22 @@ def test_keep_only_gives_back_the_rest() -> None:
         assert not locks.held(1).of(Level.NODE)
 
     asyncio.run(main())
+
+
+def test_the_master_takes_a_lock_only_when_it_is_free() -> None:
+    async def main() -> None:
+        locks = JobLocks()
+        await acquire(locks, node(SHARED), 1)
+        with locks.if_free(Level.NODE, "a") as is_free:
+            assert not is_free
+        await acquire(locks, node(SHARED), 2)  # nobody waits before it
+        locks.release_all(1)
+        locks.release_all(2)
+        with locks.if_free(Level.NODE, "a") as is_free:
+            assert is_free
+            task = await soon(locks, node(), 3)
+            assert not task.done()
+        await task
+        assert locks.describe()[-1].owners == (3,)
+
+    asyncio.run(main())

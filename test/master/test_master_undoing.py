@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes.short_root import short_root
-from fakes.small_cluster import SmallCluster, create, disk_files, node_name
+from fakes.small_cluster import STORAGE, SmallCluster, create, disk_files, node_name
 from ganeti.jobs.undo import Step
-from ganeti.master.undoing import is_in_use
+from ganeti.locking.names import Level
+from ganeti.master.locks import JobLocks
+from ganeti.master.undoing import is_in_use, run_late
 from ganeti.serializer import encode
 
 NAME = "web1.example.com"
@@ -76,9 +79,48 @@ def test_a_disk_that_is_in_use_again_is_left_alone(cluster: SmallCluster) -> Non
             (disk,) = config.disks.values()
             directory = str(Path(str(disk.logical_id[1])).parent)
             other = replace(disk, uuid="11111111-0000-4000-8000-000000000000")
-            assert is_in_use(config, Step("blockdev_remove", (encode(disk),)))
-            assert not is_in_use(config, Step("blockdev_remove", (encode(other),)))
-            assert is_in_use(config, Step("file_storage_dir_remove", (directory,)))
-            assert not is_in_use(config, Step("file_storage_dir_remove", (directory + "x",)))
+            (node,) = disk.nodes
+            assert is_in_use(config, Step("blockdev_remove", (encode(disk),), node))
+            assert not is_in_use(config, Step("blockdev_remove", (encode(other),), node))
+            assert is_in_use(config, Step("file_storage_dir_remove", (directory,), node))
+            assert not is_in_use(config, Step("file_storage_dir_remove", (directory + "x",), node))
+            # What a failed move has left elsewhere has the same uuid and the same path.
+            for call, argument in (
+                ("blockdev_remove", encode(disk)),
+                ("file_storage_dir_remove", directory),
+            ):
+                assert not is_in_use(config, Step(call, (argument,), "another node"))
+            assert not is_in_use(config, Step("impexp_cleanup", ("import-disk0-x",), node))
+
+    asyncio.run(act())
+
+
+class Busy(JobLocks):
+    """All locks are held by jobs."""
+
+    @contextmanager
+    def if_free(self, level: Level, name: str) -> Iterator[bool]:
+        yield False
+
+
+def test_nothing_is_taken_away_while_a_job_works_with_storage_of_the_node(
+    cluster: SmallCluster,
+) -> None:
+    """It may be about to use the very same place, as a move does that is tried again."""
+
+    async def act() -> None:
+        async with cluster.master() as client:
+            master = client.master
+            (node,) = [
+                one for one in master.store.snapshot.nodes.values() if one.name == node_name(2)
+            ]
+            directory = f"{STORAGE}/{NAME}"
+            place = cluster.machines[node.name].paths.below(directory)
+            place.mkdir(parents=True)
+            step = Step("file_storage_dir_remove", (directory,), node.uuid)
+            refused = await run_late(master.rpc, master.store, Busy(), step)
+            assert refused is not None and refused.away and place.exists()
+            assert await run_late(master.rpc, master.store, master.locks, step) is None
+            assert not place.exists()
 
     asyncio.run(act())

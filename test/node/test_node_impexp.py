@@ -275,3 +275,33 @@ def test_a_certificate_is_of_the_node_and_for_a_while(pair: TransferBed) -> None
     with pytest.raises(OpExecError):
         x509_cert.find(pair.target, name)
     assert server_pair().certificate_pem() not in pem.encode()
+
+
+def made_older(place: Path, seconds: float) -> None:
+    for one in [*place.iterdir(), place]:
+        then = one.stat().st_mtime - seconds
+        os.utime(one, (then, then))
+
+
+def test_what_a_crash_has_left_goes_when_it_is_old(pair: TransferBed) -> None:
+    place, name = a_stuck_transfer(pair)[0], "import-disk0-left-by-a-crash"
+    transfers = pair.target.paths.transfers
+    left, fresh, ours = transfers / name, transfers / f"{name}-now", transfers / "README-first"
+    for one in (left, fresh, ours):
+        one.mkdir()
+        (one / "status").write_text("{}")
+    made_older(left, impexp_dir.OLD_S + 1)
+    made_older(ours, impexp_dir.OLD_S + 1)
+    made_older(transfers / place, 10 * impexp_dir.OLD_S)  # it runs
+    impexp_dir.remove_old(pair.target)
+    assert sorted(one.name for one in transfers.iterdir()) == sorted([place, fresh.name, ours.name])
+    made_older(fresh, impexp_dir.OLD_S + 1)
+    other = impexp_dir.make(pair.target, "export", "disk1", impexp_dir.About(instance="web1"))
+    assert not fresh.exists() and other.exists()
+
+
+def test_certificates_that_can_not_be_valid_any_more_go(pair: TransferBed) -> None:
+    old, _ = x509_cert.x509_cert_create(pair.target, 60)
+    made_older(x509_cert.find(pair.target, old), x509_cert.MOST_S + 1)
+    new, _ = x509_cert.x509_cert_create(pair.target, 60)
+    assert [one.name for one in pair.target.paths.crypto_keys.iterdir()] == [new]

@@ -90,8 +90,8 @@ class InstanceMove(LogicalUnit[OpInstanceMove, Way]):
                     f"node {target.name} has something in the place of disk {index} of"
                     f" {way.instance.name}: {':'.join(str(part) for part in disk.logical_id)}",
                     Code.STATE,
-                    hint="remove it there if an earlier move has left it; if both nodes share the"
-                    " directory, use the disk template sharedfile",
+                    hint="what a failed move has left goes within a minute after its node answers"
+                    " again; if both nodes share the directory, use the disk template sharedfile",
                 )
 
     def _way(self, config: Snapshot) -> Way:

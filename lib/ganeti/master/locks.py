@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ganeti.config.snapshot import Snapshot
@@ -19,6 +20,7 @@ from ganeti.utils.openmetrics import LONG_SECONDS, Histogram
 _log = logging.getLogger(__name__)
 
 ROUNDS = 5  # then whole levels are asked for, which no change can outdate
+MASTER = 0  # owner of what no job wants; jobs are numbered from 1
 PATIENCE_S = 1800.0  # waiting so long makes a job one step more urgent (facts/master.md §B)
 
 
@@ -91,6 +93,18 @@ class JobLocks:
             del self._waiting[owner]
             if self._manager.is_waiting(owner):
                 self._wake(self._manager.cancel(owner))
+
+    @contextmanager
+    def if_free(self, level: Level, name: str) -> Iterator[bool]:
+        """Whether nobody holds the lock or waits for it; then it is the master's own for that
+        time. One at a time."""
+        is_free = self._manager.ask(MASTER, level, {name: EXCLUSIVE})
+        if not is_free:
+            self.release_all(MASTER)
+        try:
+            yield is_free
+        finally:
+            self.release_all(MASTER)
 
     def release_all(self, owner: int) -> None:
         self._wake(self._manager.release_all(owner))

@@ -102,7 +102,7 @@ class Processor:
         return await run_steps(self._side.rpc, self._side.store, steps)
 
     async def undo_late(self, step: Step) -> Failed | None:
-        return await run_late(self._side.rpc, self._side.store, step)
+        return await run_late(self._side.rpc, self._side.store, self._side.locks, step)
 
 
 def carry_out(unit: LogicalUnit[Any, Any], services: Services) -> Json | GeneratedJobs:

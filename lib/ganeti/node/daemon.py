@@ -23,6 +23,7 @@ from ganeti.constants import EXIT_SUCCESS, NODED_PORT
 from ganeti.http.listener import Limits, loop_factory
 from ganeti.http.server import TEXT, Answer, HttpServer, Request
 from ganeti.http.tls import CandidateRule, authorities, server_context
+from ganeti.node import impexp_dir, x509_cert
 from ganeti.node.background import Background
 from ganeti.node.context import NodeContext, NodeSettings
 from ganeti.node.metrics import MetricsServer, node_figures, read_place
@@ -83,6 +84,8 @@ class NodeDaemon:
         """It answers calls. X509CertError without a usable server.pem, OSError when the address
         is taken."""
         make_directories(self.settings)
+        impexp_dir.remove_old(self.node)
+        x509_cert.remove_old(self.node)
         self._server = HttpServer(
             self._handle,
             tls=self._context(),

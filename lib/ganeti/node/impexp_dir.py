@@ -6,11 +6,14 @@
     about    which instance and disks are concerned (ours)
     log      what import-export said when it could not begin (ours)
 
-Whether one runs is told by the lock, never by the number. Source: facts/node-behaviour.md §4.
+Whether one runs is told by the lock, never by the number. The master removes each when it has been
+told its end; what is left by a crash goes when it is old, at the start of noded and when another
+transfer begins. Source: facts/node-behaviour.md §4.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -32,6 +35,8 @@ from ganeti.serializer import decode, dump_bytes, loads
 from ganeti.utils import daemons
 from ganeti.utils.daemonize import PidFile, is_locked
 
+logger = logging.getLogger(__name__)
+
 NAME: Final = re.compile(r"(import|export)-[a-zA-Z0-9_.-]{1,200}")
 COMPONENT: Final = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
 STAMP: Final = "%Y-%m-%d_%H_%M_%S"
@@ -39,6 +44,7 @@ END_S: Final = 12.0  # the program waits 5 s twice for its pipe, then it has end
 KILLED_S: Final = 5.0
 POLL_S: Final = 0.02
 LAST_WORDS: Final = 5
+OLD_S: Final = 3600.0  # after its last word: no master asks so late, its job has long given up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,7 @@ def make(node: NodeContext, mode: str, component: str, about: About) -> Path:
     stamp = time.strftime(STAMP, time.localtime(node.clock.now()))
     place = node.paths.transfers / f"{mode}-{component}-{stamp}-{secrets.token_hex(4)}"
     place.parent.mkdir(0o755, parents=True, exist_ok=True)
+    remove_old(node)
     place.mkdir(0o700)
     node.files.place(place / "about", dump_bytes(about))
     return place
@@ -164,6 +171,23 @@ def remove(node: NodeContext, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     if place.exists():
         raise OpExecError(f"transfer {place.name}: {place} can't be removed")
+
+
+def remove_old(node: NodeContext) -> None:
+    """None is left that has ended and that nobody will ask for. What can't be removed is logged."""
+    for place in sorted(node.paths.transfers.glob("*-*")):
+        try:
+            if NAME.fullmatch(place.name) and _age_s(node, place) > OLD_S and not running(place):
+                logger.warning("transfer %s: nobody has asked for its end; removed", place.name)
+                remove(node, place)
+        except (OSError, OpExecError) as error:
+            logger.error("transfer %s: %s", place.name, error)
+
+
+def _age_s(node: NodeContext, place: Path) -> float:
+    """Seconds since it last wrote."""
+    files = [place, *place.iterdir()]
+    return node.clock.now() - max(file.stat().st_mtime for file in files)
 
 
 def end_on_disks(node: NodeContext, uuids: Sequence[str]) -> None:

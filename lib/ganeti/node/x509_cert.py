@@ -42,6 +42,7 @@ def x509_cert_create(node: NodeContext, validity: int) -> tuple[str, str]:
     if validity <= 0:
         raise GenericError(f"a certificate can't be valid for {validity} s")
     now = node.clock.now()
+    remove_old(node)
     made = x509.make_self_signed(node.hostname, now, seconds=min(validity, MOST_S))
     stamp = time.strftime(STAMP, time.localtime(now))
     place = node.paths.crypto_keys / f"x509-{stamp}-{secrets.token_hex(4)}"
@@ -49,6 +50,17 @@ def x509_cert_create(node: NodeContext, validity: int) -> tuple[str, str]:
     node.files.place(place / KEY, made.key_pem(), mode=MODE)
     node.files.place(place / CERTIFICATE, made.certificate_pem(), mode=MODE)
     return place.name, made.certificate_pem().decode("ascii")
+
+
+def remove_old(node: NodeContext) -> None:
+    """None is left that can't be valid any more: the master that had it made has crashed."""
+    for place in node.paths.crypto_keys.glob("x509-*"):
+        try:
+            age_s = node.clock.now() - place.stat().st_mtime
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        if NAME.fullmatch(place.name) and age_s > MOST_S:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @serves(calls.x509_cert_remove)
