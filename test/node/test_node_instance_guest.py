@@ -14,8 +14,10 @@ from ganeti.hypervisor.kvm import KvmHypervisor
 from ganeti.hypervisor.kvm_process import read_pid
 from ganeti.node import disk as disks
 from ganeti.node import guest_os, instance, kvm_daemon
+from ganeti.node.metrics import node_figures
 from ganeti.types import DiskTemplate
 from ganeti.utils import daemons
+from ganeti.utils.openmetrics import render
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}")
 
@@ -164,3 +166,21 @@ def test_a_shutdown_by_the_user_is_told_from_one_that_was_asked_for(bed: Bed) ->
     finally:
         kvm_daemon.node_ensure_daemon(bed.node, "ganeti-kvmd", False)
     assert daemons.running_pid(bed.node.paths, "ganeti-kvmd") is None
+
+
+def test_what_a_guest_does_with_its_disk_is_counted(bed: Bed) -> None:
+    made = bed.installed()
+    instance.instance_start(bed.node, made, False, [])
+    with bed.console(made) as console:
+        console.expect("guest ready", READY_S)
+        hypervisor = bed.node.hypervisor("kvm")
+        (counted,) = hypervisor.disk_io(20.0)[made.name]
+        assert counted.index == 0
+        assert counted.reads > 0 and counted.read_bytes >= 512
+        assert counted.writes > 0 and counted.written_bytes >= 512  # it counts its boots there
+        assert hypervisor.disk_io(0.0) == {}
+        bed.node.paths.ssconf("hypervisor_list").parent.mkdir(parents=True, exist_ok=True)
+        bed.node.paths.ssconf("hypervisor_list").write_text("kvm\n")
+        text = render(node_figures(bed.node)).decode()
+        labels = f'direction="read",disk="0",hypervisor="kvm",instance="{made.name}"'
+        assert f"ganeti_noded_guest_disk_bytes_total{{{labels}}} " in text, text

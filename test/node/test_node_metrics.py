@@ -62,6 +62,54 @@ def test_a_node_of_no_cluster_tells_its_version_only(tmp_path: Path) -> None:
     assert found["ganeti_noded"].samples[0].labels["node"] == "node1"
 
 
+PROC_DRBD = """\
+version: 8.4.11-1 (api:1/proto:86-101)
+srcversion: 1234567890ABCDEF1234567
+
+ 0: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----
+    ns:1048576 nr:0 dw:524288 dr:2048 al:12 bm:3 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0
+ 1: cs:SyncTarget ro:Secondary/Primary ds:Inconsistent/UpToDate C r-----
+    ns:0 nr:4096 dw:4096 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:1024
+\t[>....................] sync'ed:  5.0% (1024/2048)K
+\tfinish: 0:00:10 speed: 100 (100) K/sec
+ 2: cs:Unconfigured
+
+12: cs:WFConnection st:Primary/Unknown ds:UpToDate/DUnknown C r-----
+    ns:0 nr:0 dw:8 dr:16 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:4
+"""
+
+
+def test_minors_of_drbd_are_told(tmp_path: Path) -> None:
+    (tmp_path / "drbd").write_text(PROC_DRBD)
+    found = shown(node_figures(a_node(tmp_path / "node"), proc=tmp_path))
+    states = {
+        one.labels["minor"]: tuple(one.labels[key] for key in ("connection", "role", "disk"))
+        for one in found["ganeti_noded_drbd_state"].samples
+    }
+    assert states == {
+        "0": ("Connected", "Primary", "UpToDate"),
+        "1": ("SyncTarget", "Secondary", "Inconsistent"),
+        "12": ("WFConnection", "Primary", "UpToDate"),
+    }
+    behind = {
+        one.labels["minor"]: one.value
+        for one in found["ganeti_noded_drbd_out_of_sync_bytes"].samples
+    }
+    assert behind == {"0": 0, "1": 1024 * 1024, "12": 4096}
+    network, disk = "ganeti_noded_drbd_network_bytes_total", "ganeti_noded_drbd_disk_bytes_total"
+    assert value(found, network, minor="0", direction="sent") == 1048576 * 1024
+    assert value(found, network, minor="1", direction="received") == 4096 * 1024
+    assert value(found, disk, minor="0", direction="written") == 524288 * 1024
+    assert value(found, disk, minor="12", direction="read") == 16 * 1024
+
+
+@pytest.mark.parametrize("text", ["", "version: 9.1.0 (api:2/proto:86-121)\n", "\0 garbage: 7\n"])
+def test_a_drbd_without_minors_tells_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "drbd").write_text(text)
+    found = shown(node_figures(a_node(tmp_path / "node"), proc=tmp_path))
+    assert not found["ganeti_noded_drbd_state"].samples
+
+
 async def ask(port: int, line: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

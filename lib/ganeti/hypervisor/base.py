@@ -63,6 +63,17 @@ class GuestDisk:
     uri: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DiskIo:
+    """What a guest has done with its disk of this number, since its process began."""
+
+    index: int
+    read_bytes: int
+    written_bytes: int
+    reads: int
+    writes: int
+
+
 class ConsoleKind:
     """How a console is reached; the words of OP_INSTANCE_CONSOLE."""
 
@@ -122,6 +133,11 @@ class Hypervisor(ABC):
     @abstractmethod
     def running(self) -> list[str]:
         """Names of the instances that run here, sorted."""
+
+    def disk_io(self, limit_s: float) -> Mapping[str, Sequence[DiskIo]]:
+        """What running instances have done with their disks, by name. Those that can't be told
+        about within `limit_s` are left out."""
+        return {}
 
     def is_alive(self, name: str) -> bool:
         """Whether the instance runs here; cheaper than `info` where that asks the guest."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from ganeti.build import LIBDIR
 from ganeti.errors import HypervisorError
 from ganeti.hypervisor import (
+    kvm_disk_io,
     kvm_firmware,
     kvm_ifdown,
     kvm_process,
@@ -32,6 +33,7 @@ from ganeti.hypervisor import (
 from ganeti.hypervisor.base import (
     Console,
     ConsoleKind,
+    DiskIo,
     GuestDisk,
     HvCapabilities,
     HvHost,
@@ -124,6 +126,10 @@ class KvmHypervisor(KvmLaunch, KvmMigration, KvmHotplug, Hypervisor):
         names = sorted({*self._known(), *(flag.stem for flag in flags)})
         found = {name: self.info(name) for name in names}
         return {name: info for name, info in found.items() if info is not None}
+
+    def disk_io(self, limit_s: float) -> dict[str, tuple[DiskIo, ...]]:
+        guests = ((name, self.files(name)) for name in self.running())
+        return kvm_disk_io.ask_guests(guests, self.qmp, self.host.monotonic, limit_s)
 
     def running(self) -> list[str]:
         return [name for name in self._known() if self.is_alive(name)]

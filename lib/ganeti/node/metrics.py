@@ -1,4 +1,4 @@
-"""Figures of one node for monitoring: its guests, its space for disks, its memory.
+"""Figures of one node for monitoring: its guests, its space for disks, its memory, its DRBD.
 
 noded shows them at /metrics on a port of their own, when its option --metrics says which: plain
 HTTP, nothing can be changed there, and no more is told than the remote API tells who may read.
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 from ganeti.errors import GenericError
 from ganeti.http.listener import Limits, Listener, send_whole
+from ganeti.hypervisor.base import DiskIo
 from ganeti.model.report import HypervisorNodeInfo, RunningInfo
+from ganeti.node import metrics_drbd
 from ganeti.node.context import NodeContext
 from ganeti.node.info import storage_info
 from ganeti.serializer import Json
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 KEPT_S = 10.0  # figures are looked up again after so long, however often somebody asks
+DISK_IO_S = 5.0  # for all guests to tell of their disks
 LIMITS = Limits(
     first_request_s=5.0, body_bytes=0, line_bytes=1024, field_bytes=2048, connections=20
 )
@@ -43,6 +47,16 @@ GUEST_CPUS = Family("ganeti_noded_guest_vcpus", "gauge", "Virtual processors of 
 GUEST_CPU_TIME = Family(
     "ganeti_noded_guest_cpu_seconds", "counter", "Processor time that an instance has used"
 )
+GUEST_DISK_BYTES = Family(
+    "ganeti_noded_guest_disk_bytes",
+    "counter",
+    "What an instance has read and written, by number of the disk",
+)
+GUEST_DISK_OPERATIONS = Family(
+    "ganeti_noded_guest_disk_operations",
+    "counter",
+    "How often an instance has read and written, by number of the disk",
+)
 STORAGE = Family(
     "ganeti_noded_storage_bytes",
     "gauge",
@@ -53,7 +67,8 @@ FAULTS = Family(
 )
 FAMILIES: Final = (
     *(INFO, MEMORY, CPUS, GUESTS, GUEST_MEMORY, GUEST_CPUS, GUEST_CPU_TIME),
-    *(STORAGE, FAULTS),
+    *(GUEST_DISK_BYTES, GUEST_DISK_OPERATIONS, STORAGE, FAULTS),
+    *metrics_drbd.FAMILIES,
 )
 STORAGE_KEYS: Final = {
     "file": "file_storage_dir",
@@ -100,7 +115,7 @@ class MetricsServer(Listener):
             return self._text
 
 
-def node_figures(node: NodeContext) -> list[Json]:
+def node_figures(node: NodeContext, proc: Path = Path("/proc")) -> list[Json]:
     """All families with their samples. What can't be told is left out, and logged."""
     found: dict[Family, list[Sample]] = {family: [] for family in FAMILIES}
     found[INFO] = [("_info", {"version": RELEASE, "node": node.settings.hostname}, 1)]
@@ -110,12 +125,15 @@ def node_figures(node: NodeContext) -> list[Json]:
             if number == 0:  # they would all tell the same of the node
                 _add_node(found, node.hypervisor(kind).node_info({}))
             _add_guests(found, kind, node.hypervisor(kind).all_info())
+            _add_guest_disks(found, kind, node.hypervisor(kind).disk_io(DISK_IO_S))
             found[FAULTS].append(("", {"hypervisor": kind}, 0))
         except (GenericError, OSError) as error:
             logger.warning("metrics: hypervisor %s: %s", kind, error)
             found[FAULTS].append(("", {"hypervisor": kind}, 1))
     for kind, key in STORAGE_KEYS.items():
         _add_storage(found, node, kind, node.ssconf(key))
+    for family, sample in metrics_drbd.drbd_samples(proc):
+        found[family].append(sample)
     return [family.shown(samples) for family, samples in found.items()]
 
 
@@ -142,6 +160,21 @@ def _add_guests(
         found[GUEST_CPU_TIME].append(("_total", labels, info.time))
         if info.vcpus is not None:
             found[GUEST_CPUS].append(("", labels, info.vcpus))
+
+
+def _add_guest_disks(
+    found: dict[Family, list[Sample]], kind: str, guests: Mapping[str, Sequence[DiskIo]]
+) -> None:
+    for name, disks in sorted(guests.items()):
+        for disk in disks:
+            labels = {"instance": name, "hypervisor": kind, "disk": str(disk.index)}
+            for direction, size, count in (
+                ("read", disk.read_bytes, disk.reads),
+                ("written", disk.written_bytes, disk.writes),
+            ):
+                own = {**labels, "direction": direction}
+                found[GUEST_DISK_BYTES].append(("_total", own, size))
+                found[GUEST_DISK_OPERATIONS].append(("_total", own, count))
 
 
 def _add_storage(
