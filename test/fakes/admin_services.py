@@ -36,6 +36,7 @@ class AdminCalls(FakeCalls):
     volumes: dict[str, LvInfo] = field(default_factory=dict)
     sizes: dict[str, Dimensions] = field(default_factory=dict)  # by disk uuid
     volume_groups: dict[str, int] = field(default_factory=dict)
+    switches: list[tuple[str, str | None]] = field(default_factory=list)
 
     def _answer(self, node: Node, call: Call[Any, Any], args: tuple[Any, ...]) -> Outcome[Any]:
         """As nodes do: some calls go to offline nodes, too."""
@@ -44,6 +45,9 @@ class AdminCalls(FakeCalls):
 
     def version(self, place: Place) -> int:
         return CONFIG_VERSION
+
+    def node_configure_ovs(self, place: Place, name: str, link: str | None) -> None:
+        self.switches.append((name, link))
 
     def node_demote_from_mc(self, place: Place) -> None:
         return None

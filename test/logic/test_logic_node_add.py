@@ -17,6 +17,7 @@ from ganeti.constants import NODED_PORT
 from ganeti.errors import Code, GenericError, OpExecError
 from ganeti.locking.names import EXCLUSIVE
 from ganeti.model.node import Node
+from ganeti.opcodes.cluster import OpClusterPostInit
 from ganeti.opcodes.node import OpNodeAdd, OpNodeRemove
 from ganeti.paths import Paths
 from ganeti.version import CONFIG_VERSION
@@ -91,6 +92,30 @@ def test_figures_of_hypervisor_and_storage_are_stored(tmp_path: Path) -> None:
     made = node(services)
     assert made.hv_state_static == {"fake": {"mem_total": 4096, "cpu_total": 8}}
     assert made.disk_state_static == states["disk_state"]
+
+
+OVS = {"ovs": True, "ovs_name": "switch9", "ovs_link": "eth1"}
+
+
+def test_a_node_that_wants_a_switch_gets_one(tmp_path: Path) -> None:
+    services = services_with(tmp_path)
+    with listening():
+        services.run(OpNodeAdd(node_name=NEW))
+        assert services.calls.switches == []
+        services.run(OpNodeAdd(node_name=NEW, readd=True, ndparams=OVS))
+    assert services.calls.switches == [("switch9", "eth1")]
+
+
+def test_a_node_without_its_switch_is_not_added(tmp_path: Path) -> None:
+    services = services_with(tmp_path, ndparams={**OVS, "ovs_link": ""})
+    services.calls.failures = {"node_configure_ovs": "ovs-vsctl is missing"}
+    with listening():
+        error = error_of(services, OpNodeAdd(node_name=NEW))
+    assert isinstance(error, OpExecError)
+    assert "switch9: ovs-vsctl is missing" in str(error)
+    assert services.config.find_node(NEW) is None
+    services.run(OpClusterPostInit())
+    assert "ovs-vsctl is missing" in services.messages[-1]
 
 
 class RealMachine(Paths):

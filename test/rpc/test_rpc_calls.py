@@ -30,7 +30,6 @@ UNSERVED = {
     "LVM": "lv_list node_volumes vg_list",
     "exports": "export_info export_list export_remove finalize_export",
     "metadata daemon": "instance_metadata_modify",
-    "set-up of Open vSwitch": "node_configure_ovs",
 }
 
 

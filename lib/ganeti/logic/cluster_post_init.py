@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.locking.names import EXCLUSIVE
+from ganeti.logic import open_vswitch
 from ganeti.logic.base import Held, HookEnv, LockRequest, QueryUnit
 from ganeti.logic.registry import implements
 from ganeti.opcodes.cluster import OpClusterPostInit
@@ -12,7 +13,7 @@ from ganeti.serializer import Json
 
 @implements(OpClusterPostInit)
 class ClusterPostInit(QueryUnit[OpClusterPostInit]):
-    """Nothing but its post hook."""
+    """The master's Open vSwitch, if there is to be one, and the post hook."""
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
         return LockRequest(cluster=EXCLUSIVE)
@@ -26,4 +27,8 @@ class ClusterPostInit(QueryUnit[OpClusterPostInit]):
         )
 
     def execute(self, plan: None) -> Json:
+        config = self.services.snapshot()
+        problem = open_vswitch.problem_of_set_up(self.rpc, config, config.master())
+        if problem is not None:
+            self.warn(problem)
         return True

@@ -13,7 +13,7 @@ from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
 from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.locking.names import EXCLUSIVE
-from ganeti.logic import ancillary, ask, ssh_keys
+from ganeti.logic import ancillary, ask, open_vswitch, ssh_keys
 from ganeti.logic import param_changes as changes
 from ganeti.logic.base import Held, HookEnv, LockRequest, LogicalUnit
 from ganeti.logic.candidates import becomes_candidate
@@ -253,6 +253,9 @@ class NodeAdd(LogicalUnit[OpNodeAdd, NodeAddPlan]):
             raise OpExecError(
                 f"node {node.name} does not have the secondary address {node.secondary_ip}"
             )
+        problem = open_vswitch.problem_of_set_up(self.rpc, config, node)
+        if problem is not None:
+            raise OpExecError(problem)
         digest = self._certificate_digest(node)
         with self.undo() as undo:
             if not plan.readd:  # one that was there before stays, and can be added again
