@@ -118,9 +118,9 @@ class ClusterBed:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def start(self, daemon: str, node: str | int = 1) -> None:
+    def start(self, daemon: str, node: str | int = 1, *options: str) -> None:
         name = self.cluster.full_name(node)
-        daemons.start(self.cluster.paths(name), name, daemon)
+        daemons.start(self.cluster.paths(name), name, daemon, options)
 
     def stop(self, daemon: str, node: str | int = 1) -> None:
         daemons.stop(self.cluster.paths(node), daemon)

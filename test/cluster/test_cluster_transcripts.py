@@ -14,6 +14,7 @@ import pytest
 import transcript_files as transcripts
 from cluster_bed import ClusterBed, virtual_cluster
 from ganeti.paths import Paths
+from ganeti.utils.daemons import NODED
 from transcript_files import Entry
 from virtual_cluster import OS_DIRECTORY
 
@@ -44,6 +45,7 @@ def furnish(paths: Paths, shared: Path, other_address: str) -> None:
     with paths.file_storage_paths.open("a") as file:
         file.write(f"{SHARED}\n")
     put_program(paths.below("/usr/local/bin/oob"), OOB)
+    put_program(paths.conf / "restricted-commands" / "greet", "#!/bin/sh\necho hello\n")
     provider = paths.below("/usr/share/ganeti/extstorage/shelf")
     for name in PROVIDER:
         put_program(provider / name, "#!/bin/sh\nexit 0\n")
@@ -59,6 +61,8 @@ def bed() -> Iterator[ClusterBed]:
             furnish(made.cluster.paths(name), shared, f"{made.cluster.network}.251")
         made.add_empty_os("noop")
         made.init_all()
+        made.stop(NODED, 2)
+        made.start(NODED, 2, "--restricted-commands")
         yield made
 
 

@@ -57,7 +57,7 @@ class NodeSettings:
     key: Path | None = None  # instead of the one in the certificate's file (-K)
     metrics: tuple[str | None, int] | None = None  # address (or that above) and port of /metrics
     workers: int = 20  # calls served at the same time (--max-clients)
-    restricted_commands: bool = False  # build option of the classic, off by default
+    restricted_commands: bool = False  # --restricted-commands; a build option of the classic
     master_daemons: Sequence[str] = ("ganeti-masterd", "ganeti-rapi")
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 

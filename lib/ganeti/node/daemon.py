@@ -175,6 +175,7 @@ def settings_from(options: argparse.Namespace, paths: Paths) -> NodeSettings:
         key=Path(options.ssl_key) if options.ssl_key else None,
         workers=options.max_clients,
         metrics=options.metrics,
+        restricted_commands=options.restricted_commands,
     )
 
 
@@ -197,6 +198,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser = daemonize.daemon_parser(PROGRAM, "Ganeti node daemon", network=True)
     parser.add_argument("--no-mlock", action="store_false", dest="mlock", help="may be swapped out")
     parser.add_argument("--max-clients", type=int, default=20, help="calls served at a time")
+    parser.add_argument(
+        "--restricted-commands",
+        action="store_true",
+        help="run what is in restricted-commands (default: refuse)",
+    )
     parser.add_argument(
         "--metrics",
         type=read_place,
