@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import json
 import shlex
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes.command_line import PROGRAMS, Ended, Shell, program_of
-from fakes.obliging_master import GROUP, INSTANCE, NODE, UUID, ObligingMaster
-from ganeti.cli.app import Command
+from fakes.obliging_master import GROUP, INSTANCE, INSTANCE_INFO, NODE, UUID, ObligingMaster
+from ganeti.cli.app import Command, Program
+from ganeti.cli.cluster_epo import epo
+from ganeti.cli.cluster_init import init_request
+from ganeti.cli.node_add import add_node
+from ganeti.cli.on_nodes import copy_everywhere, run_everywhere
 from ganeti.cli.options import Option
+from ganeti.cli.run import Run
+from ganeti.paths import Paths
+from named_tests import source_of
 
 # What a command is called with, where its arguments alone are not enough.
 LINES = {
@@ -64,6 +73,14 @@ LINES = {
     "gnt-network connect": f"lan {GROUP}",
     "gnt-network disconnect": f"lan {GROUP}",
     "gnt-network rename": "lan wan",
+    "gnt-cluster init": "c1",
+    "gnt-cluster renew-crypto": "-f --new-confd-hmac-key",
+    "gnt-cluster epo": f"-f {NODE}",
+    "gnt-node add": "new",
+    "gnt-instance batch-create": "{instances}",
+    "gnt-debug submit-job": "{opcodes}",
+    "gnt-debug test-osparams": "--os-parameters-secret=a=b",
+    "gnt-debug iallocator": "-m allocate -t file -o noop new.example.com",
     "gnt-filter add": "--action=PAUSE",
     "gnt-filter replace": f"--action=PAUSE {UUID}",
 }
@@ -79,45 +96,147 @@ VALUES = {
 }  # fmt: skip
 EXAMPLES = {"--nic-parameters": "mode=routed", "--predicates": '[["jobid", [">", "id", 5]]]'}
 
-# These work on files, processes or other machines, or want an answer of their own.
+COMMON = ("debug", "reason")
+# Options that need another one, or none, to have an effect.
+ALWAYS_WITHOUT = {
+    "--ip-check": "that is how it is; the opposite of --no-ip-check",
+    "--name-check": "that is how it is; the opposite of --no-name-check",
+    "--no-hotplug": "that is how it is; the opposite of --hotplug",
+    "--instance": "that is how it is; the opposite of --node and the like",
+    "--force-multiple": "only asked about when several are meant",
+    "--roman": "only with the package roman, which the tests do without",
+    "--verbose": "only shown where a value is missing",
+}
+WITHOUT: dict[str, dict[str, str]] = {
+    "gnt-cluster redist-conf": {"--yes-do-it": "the facts say: no effect"},
+    "gnt-instance rename": {"--force": "only asked about with --no-name-check"},
+    "gnt-cluster renew-crypto": {"--no-ssh-key-check": "node daemons do it: nobody logs in"},
+    "gnt-instance console": {"--priority": "there is no job"},
+    "gnt-job cancel": {
+        "--force": "only asked about with a state instead of numbers",
+        "--ya-rly": "confirms --kill",
+    },
+    **{
+        f"gnt-instance {command}": {"--print-jobid": "several jobs: --submit prints them all"}
+        for command in ("startup", "shutdown", "reboot", "reinstall")
+    },
+    "gnt-job change-priority": {"--force": "only asked about with a state instead of numbers"},
+}
+
+# What of these is done outside the call of the master; all that it is given is noted.
+Note = Callable[[object], None]
+HERE: dict[str, Callable[[Run, Note], int | None]] = {
+    "gnt-cluster init": lambda run, note: note(init_request(run.names[0], run.options)),
+    "gnt-cluster command": lambda run, note: run_everywhere(run, noting(note)),
+    "gnt-cluster copyfile": lambda run, note: copy_everywhere(run, noting(note)),
+    "gnt-cluster epo": lambda run, note: epo(run, lambda address: True),
+    "gnt-node add": lambda run, note: add_node(run, lambda *how, **more: join(note, *how, **more)),
+}
+
+# These work on files or processes, or want answers of their own. The named tests, together, give
+# each of their options.
 TESTED_ELSEWHERE = {
-    "gnt-cluster destroy": "test_cluster_init.py",
-    "gnt-instance info": "test_cli_recordings.py",
-    "gnt-group info": "test_cli_recordings.py",
-    "gnt-cluster init": "test_cli_cluster.py, test_master_bootstrap.py",
-    "gnt-cluster master-failover": "test_cluster_failover.py",
-    "gnt-cluster copyfile": "test_cli_cluster.py",
-    "gnt-cluster command": "test_cli_cluster.py",
-    "gnt-cluster info": "test_cli_recordings.py",
-    "gnt-cluster epo": "test_cli_epo.py",
-    "gnt-cluster renew-crypto": "test_cluster_admin_crypto.py",
-    "gnt-cluster token": "the tests of the remote API's tokens",
-    "gnt-cluster upgrade": "refused always",
-    "gnt-node add": "test_cli_cluster.py, test_net_join.py",
-    "gnt-instance batch-create": "test_cli_instances.py",
-    "gnt-instance console": "test_cli_instances.py",
-    "gnt-job watch": "test_cli_jobs.py",
-    "gnt-job wait": "test_cli_jobs.py",
-    "gnt-debug submit-job": "test_cli_jobs.py",
-    "gnt-debug locks": "repeats for ever",
-    "gnt-debug iallocator": "test_cluster_admin_tools.py",
-    "gnt-debug test-jobqueue": "test_cluster_admin_tools.py",
-    "gnt-debug test-osparams": "test_cluster_admin_tools.py",
-    "gnt-debug wconfd": "refused always",
-    "gnt-debug metad": "refused always",
+    "gnt-cluster destroy": [
+        "cluster/test_cluster_init.py::test_a_cluster_lives_from_init_to_destroy"
+    ],
+    "gnt-cluster master-failover": [
+        "cluster/test_cluster_failover.py::test_after_the_masters_death_nothing_that_was_confirmed_is_lost",
+        "cluster/test_cluster_failover.py::test_offline_nodes_may_be_counted_as_well",
+    ],
+    "gnt-cluster token": [
+        "cli/test_cli_cluster_token.py::test_what_is_wrong_is_told_and_nothing_is_written",
+        "cli/test_cli_cluster_token.py::test_a_new_token_is_printed_once_and_works",
+        "cli/test_cli_cluster_token.py::test_a_new_token_as_data",
+        "cli/test_cli_cluster_token.py::test_a_revoked_token_is_gone",
+        "cli/test_cli_cluster_token.py::test_the_list_is_a_table",
+    ],
+    "gnt-cluster upgrade": [
+        "cli/test_cli_upgrade.py::test_an_upgrade_has_these_steps",
+        "cluster/test_cluster_upgrade.py::test_a_killed_upgrade_is_resumed_while_a_guest_runs",
+    ],
+    "gnt-job watch": ["cli/test_cli_jobs.py::test_watch_ends_with_the_jobs_error"],
+    "gnt-job wait": ["cli/test_cli_jobs.py::test_watch_ends_with_the_jobs_error"],
+    "gnt-debug wconfd": ["transcripts/gnt-debug.txt"],
+    "gnt-debug metad": ["transcripts/gnt-debug.txt"],
+    "gnt-instance console": [
+        "cli/test_cli_instances.py::test_the_command_of_a_text_console_is_shown_quoted",
+    ],
+    "gnt-debug test-jobqueue": [
+        "cluster/test_cluster_admin_tools.py::test_the_job_queue_goes_through_its_states",
+    ],
+}
+# One option of a command that is tried here.
+OPTIONS_ELSEWHERE = {
+    ("gnt-debug iallocator", "--evac-mode"): "cli/test_cli_epo.py::test_allocators_are_asked",
+    ("gnt-debug locks", "--interval"): (
+        "cli/test_cli_jobs.py::test_locks_are_listed_again_after_the_interval"
+    ),
 }
 
 
+def doing(program: str, command: str, work: Callable[[Run], int | None]) -> Program:
+    """The command, with that work instead of its own."""
+    made, declared = Program(program), program_of(program).commands[command]
+    options = [one for one in declared.options if one.dest not in COMMON]
+    made.add(Command(command, work, declared.args, options, declared.usage))
+    return made
+
+
+def noting(note: Note) -> Callable[[Sequence[str]], tuple[str, int]]:
+    def execute(argv: Sequence[str]) -> tuple[str, int]:
+        note(argv)
+        return "done\n", 0
+
+    return execute
+
+
+def join(note: Note, paths: Paths, name: str, *, say: Callable[[str], None], **how: Any) -> None:
+    say("joining")
+    note((name, {key: value for key, value in how.items() if not callable(value)}))
+
+
 def called(tmp_path: Path, program: str, command: str, words: list[str]) -> tuple[str, Ended]:
-    """The requests and what was printed."""
+    """The requests, what was done besides, the files of the machine, and what was printed."""
     master = ObligingMaster(outcomes=OUTCOMES)
-    shell = Shell(tmp_path, master)
-    shell.ssconf("master_node", "node1.example.com")
-    shell.ssconf("cluster_name", "cluster.example.com")
-    ended = shell.run(program, command, *words)
-    return json.dumps(master.calls, sort_keys=True), ended
+    with tempfile.TemporaryDirectory(dir=tmp_path) as root:
+        shell = Shell(Path(root), master)
+        shell.ssconf("master_node", "node1.example.com")
+        shell.ssconf("cluster_name", "cluster.example.com")
+        shell.ssconf("primary_ip_family", "2")
+        put_files(Path(root))
+        shell.paths.etc_hosts.parent.mkdir()
+        shell.paths.etc_hosts.write_text("192.0.2.9 new.example.com new\n")
+        words = [
+            word.format(opcodes=root + "/opcodes", instances=root + "/instances")
+            if word[0] == "{"
+            else word
+            for word in words
+        ]
+        noted: list[str] = []
+        work = HERE.get(f"{program} {command}")
+        if work is None:
+            ended = shell.run(program, command, *words)
+        else:
+            made = doing(
+                program, command, lambda run: work(run, lambda one: noted.append(repr(one)))
+            )
+            ended = shell.run_program(made, command, *words)
+        files = sorted(path.name for path in shell.paths.data.iterdir())
+    return json.dumps([master.calls, noted, files], sort_keys=True), ended
 
 
+def put_files(root: Path) -> None:
+    """What commands read: see FILES."""
+    for name, content in FILES.items():
+        (root / name).write_text(json.dumps(content))
+
+
+FILES: dict[str, Any] = {
+    "opcodes": [{"OP_ID": "OP_TEST_DELAY", "duration": 1.0}],
+    "instances": [
+        {"instance_name": "new.example.com", "disk_template": "diskless", "disks": [], "nics": []}
+    ],
+}
 OUTCOMES: dict[str, Any] = {
     "OP_NODE_QUERY_STORAGE": [[NODE, "lvm-pv", "/dev/sda", 2048, 1024, 1024, True]],
     "OP_NODE_QUERYVOLS": [[NODE, "/dev/sda", "xenvg", "disk0", 2048, INSTANCE]],
@@ -125,7 +244,8 @@ OUTCOMES: dict[str, Any] = {
     "OP_RESTRICTED_COMMAND": [[True, "done"]],
     "OP_OS_DIAGNOSE": lambda op: [[OS[name] for name in op["output_fields"]]],
     "OP_EXT_STORAGE_DIAGNOSE": [["p", {}, {}]],
-    "OP_INSTANCE_QUERY_DATA": {},
+    "OP_INSTANCE_QUERY_DATA": {INSTANCE: INSTANCE_INFO},
+    "OP_TEST_ALLOCATOR": "asked",
     "OP_CLUSTER_VERIFY": {"jobs": []},
     "OP_CLUSTER_VERIFY_DISKS": {"jobs": []},
     "OP_GROUP_EVACUATE": {"jobs": []},
@@ -182,7 +302,9 @@ def test_every_option_has_an_effect(tmp_path: Path, program: str, command: Comma
     assert plain[1].status == 0, plain[1].err
     idle = set()
     for option in command.options:
-        if option.dest in ("debug", "reason") or is_given(option, line):
+        if option.dest in COMMON or is_given(option, line):
+            continue
+        if (f"{program} {command.name}", option.flags[-1]) in OPTIONS_ELSEWHERE:
             continue
         words = given(option)
         if called(tmp_path, program, command.name, [*words, *line]) == plain:
@@ -191,30 +313,32 @@ def test_every_option_has_an_effect(tmp_path: Path, program: str, command: Comma
     assert idle - ALWAYS_WITHOUT.keys() == set(told)
 
 
+def named() -> list[Any]:
+    """(command, flags of which each is given in one of the tests, names of the tests)."""
+    made = []
+    for call, tests in TESTED_ELSEWHERE.items():
+        program, _, name = call.partition(" ")
+        command = program_of(program).commands[name]
+        told = [one.flags for one in command.options if one.dest not in COMMON]
+        made.append(
+            pytest.param(
+                call, [one for one in told if one[-1] not in WITHOUT.get(call, {})], tests, id=call
+            )
+        )
+    for (call, flag), test in OPTIONS_ELSEWHERE.items():
+        made.append(pytest.param(call, [(flag,)], [test], id=f"{call} {flag}"))
+    return made
+
+
+@pytest.mark.parametrize(("call", "flags", "tests"), named())
+def test_what_is_tested_elsewhere_is(call: str, flags: list[Any], tests: list[str]) -> None:
+    sources = [source_of(test) for test in tests]
+    word = call.partition(" ")[2]
+    whole = [source_of(test.partition("::")[0]) for test in tests]
+    assert all(word in text for text in whole), "a test that does not call the command"
+    assert [one for one in flags if not any(flag in s for flag in one for s in sources)] == []
+
+
 def is_given(option: Option, line: list[str]) -> bool:
     """The line does not do without it."""
     return any(word.split("=")[0] in option.flags for word in line)
-
-
-# Options that need another one, or none, to have an effect.
-ALWAYS_WITHOUT = {
-    "--ip-check": "that is how it is; the opposite of --no-ip-check",
-    "--name-check": "that is how it is; the opposite of --no-name-check",
-    "--no-hotplug": "that is how it is; the opposite of --hotplug",
-    "--instance": "that is how it is; the opposite of --node and the like",
-    "--force-multiple": "only asked about when several are meant",
-    "--verbose": "only shown where a value is missing",
-}
-WITHOUT: dict[str, dict[str, str]] = {
-    "gnt-cluster redist-conf": {"--yes-do-it": "the facts say: no effect"},
-    "gnt-instance rename": {"--force": "only asked about with --no-name-check"},
-    "gnt-job cancel": {
-        "--force": "only asked about with a state instead of numbers",
-        "--ya-rly": "confirms --kill",
-    },
-    **{
-        f"gnt-instance {command}": {"--print-jobid": "several jobs: --submit prints them all"}
-        for command in ("startup", "shutdown", "reboot", "reinstall")
-    },
-    "gnt-job change-priority": {"--force": "only asked about with a state instead of numbers"},
-}

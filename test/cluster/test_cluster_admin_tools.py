@@ -16,8 +16,12 @@ esac
 
 
 def test_the_job_queue_goes_through_its_states(cluster: ClusterBed) -> None:
-    said = cluster.ok("gnt-debug test-jobqueue")
+    said = cluster.ok("gnt-debug test-jobqueue --priority=high")
     assert without_dates(said).endswith("The job queue works\n")
+    listed = json.loads(cluster.ok("gnt-job list --format=json -o ops"))
+    assert {op["priority"] for row in listed for op in row["ops"] if "JQUEUE" in op["OP_ID"]} == {
+        -10
+    }
 
 
 def test_a_delay_ends_when_somebody_connects(cluster: ClusterBed) -> None:

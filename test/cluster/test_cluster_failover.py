@@ -124,3 +124,14 @@ def test_without_a_majority_it_is_refused_and_nothing_changes(fresh: ClusterBed)
     bed.ok("gnt-node modify -C no", "-f", bed.cluster.full_name(3))
     refused = bed("gnt-cluster master-failover", node=3)
     assert refused.rc == 1 and STATE in refused.err and "not a master candidate" in refused.err
+
+
+def test_offline_nodes_may_be_counted_as_well() -> None:
+    with virtual_cluster(4) as bed:
+        bed.init_all()
+        for node in (3, 4):
+            bed.ok(f"gnt-node modify -O yes node{node}")
+        refused = bed("gnt-cluster master-failover --ignore-offline-nodes=no", node=2)
+        assert refused.rc == 1
+        assert "Unhealthy nodes: ['node3.example.com', 'node4.example.com']" in refused.err
+        assert bed.ok("gnt-cluster getmaster", node=2).strip() == bed.cluster.full_name(1)

@@ -18,6 +18,10 @@ BY_KIND: dict[str, Any] = {
     "timestamp": 1262304000.0, "other": [],
 }  # fmt: skip
 NAMES = {"node": NODE, "instance": INSTANCE, "group": GROUP, "network": "lan", "job": 7}
+POLICY: dict[str, Any] = {
+    "minmax": [{"min": {"memory-size": 128}, "max": {"memory-size": 4096}}],
+    "disk-templates": ["file"], "vcpu-ratio": 4.0, "spindle-ratio": 32.0,
+}  # fmt: skip
 BY_FIELD: dict[str, Any] = {
     "uuid": UUID, "pnode": NODE, "node": NODE, "pinst_list": [INSTANCE], "sinst_list": [],
     "tags": ["blue"], "role": "R", "offline": False, "master": False, "group": GROUP,
@@ -26,7 +30,23 @@ BY_FIELD: dict[str, Any] = {
     "sip": "192.0.2.2", "pip": "192.0.2.2", "powered": True, "id": 7, "name_": "",
     "reason_trail": [], "predicates": [], "reason": [], "action": "ACCEPT", "ndparams": {},
     "group_list": [], "inst_list": [], "disk_template": "file", "size": 1024,
-    "ctime": 1262304000.0, "mtime": 1262304000.0, "vm_capable": True, "master_capable": True,
+    "ipolicy": POLICY, "custom_ipolicy": {}, "custom_ndparams": {}, "diskparams": {},
+    "custom_diskparams": {}, "ctime": 1262304000.0, "mtime": 1262304000.0,
+    "vm_capable": True, "master_capable": True,
+}  # fmt: skip
+INSTANCE_INFO: dict[str, Any] = {
+    "name": INSTANCE, "uuid": UUID, "serial_no": 3, "ctime": 1262304000, "mtime": 1262304000,
+    "config_state": "up", "run_state": "up", "pnode": NODE, "pnode_group_name": GROUP,
+    "pnode_group_uuid": UUID, "snodes": [], "snodes_group_names": [], "snodes_group_uuids": [],
+    "os": "noop", "os_actual": {}, "os_instance": {}, "network_port": None, "hypervisor": "fake",
+    "hv_instance": {}, "hv_actual": {}, "be_instance": {}, "be_actual": {"maxmem": 512},
+    "nics": [], "disk_template": "diskless", "disks": [],
+}  # fmt: skip
+CLUSTER_INFO: dict[str, Any] = {
+    "name": "cluster.example.com", "software_version": "4.0.0", "enabled_hypervisors": ["fake"],
+    "ctime": 1262304000, "mtime": 1262304000, "architecture": ["64bits", "x86_64"],
+    "candidate_pool_size": 10, "primary_ip_version": 4, "ipolicy": POLICY,
+    "hvparams": {"fake": {}},
 }  # fmt: skip
 
 
@@ -97,7 +117,7 @@ class ObligingMaster(LuxiReplay):
         return [known.get(name, "word") for name in names]
 
     def _QueryClusterInfo(self) -> Any:
-        return defaultdict(dict, name="cluster.example.com", software_version="4.0.0")
+        return defaultdict(dict, CLUSTER_INFO)
 
     def _ArchiveJob(self, number: int) -> Any:
         return True

@@ -14,6 +14,12 @@ from ganeti.cli.options_cluster import SSH_KEY_BITS, SSH_KEY_TYPE
 from ganeti.cli.run import Run
 from ganeti.errors import Code, OpPrereqError
 
+NO_SSH_KEY_CHECK = options.switch(
+    "--no-ssh-key-check",
+    dest="ssh_key_check",
+    default=True,
+    help="has no effect: the node daemons do it, nobody logs in",
+)
 RENEWING = (
     options.switch(
         "--new-cluster-certificate",
@@ -55,7 +61,7 @@ RENEWING = (
     options.switch(
         "--new-ssh-keys", dest="new_ssh_keys", help="make new SSH keys for root on all nodes"
     ),
-    options.SSH_KEY_CHECK,
+    NO_SSH_KEY_CHECK,
     options.VERBOSE,
     SSH_KEY_BITS,
     SSH_KEY_TYPE,
