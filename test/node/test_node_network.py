@@ -28,7 +28,8 @@ class Commands:
 
 
 def a_node(root: Path, commands: Commands) -> NodeContext:
-    return NodeContext(NodeSettings(paths=Paths(root), hostname="node1.example.com"), run=commands)
+    settings = NodeSettings(paths=Paths(root), hostname="node1.example.com")
+    return NodeContext(settings=settings, run=commands)
 
 
 @pytest.mark.parametrize("link", ["eth1", None])
