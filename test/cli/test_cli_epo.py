@@ -1,6 +1,6 @@
 """gnt-cluster epo: who is switched, what is stopped and started, and what is refused.
 
-And gnt-cluster upgrade, gnt-debug iallocator: what is asked and what is refused.
+And gnt-debug iallocator: what is asked and what is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from fakes.command_line import Shell, program_of
 from fakes.luxi_replay import LuxiReplay
 from ganeti.cli import cluster_epo
 from ganeti.cli.app import Program
-from ganeti.cli.cluster_upgrade import Version, problem_of
 from ganeti.cli.run import Run
 
 NODES = {
@@ -112,40 +111,6 @@ def test_combinations_are_refused(tmp_path: Path, line: str, said: str) -> None:
     ended = shell.run("gnt-cluster", "epo", *line.split())
     assert ended.status == 1 and said in ended.err
     assert master.submitted() == []
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "fine"),
-    [
-        ("2.16", "3.0", True), ("3.0", "3.1", True), ("3.1", "3.0", True), ("2.12", "2.16", True),
-        ("2.9", "2.12", False), ("3.1", "4.0", False), ("2.16", "2.12", False),
-        ("3.0", "2.16", False),
-    ],
-)  # fmt: skip
-def test_versions_that_may_follow_each_other(old: str, new: str, fine: bool) -> None:
-    assert (problem_of(Version.parse(old), Version.parse(new)) is None) == fine
-
-
-@pytest.mark.parametrize(
-    ("line", "status", "said"),
-    [
-        ("", 1, "either --to with a version, or --resume"),
-        ("--to=4.1 --resume", 1, "either --to with a version, or --resume"),
-        ("--to=new", 1, "is not a version"),
-        ("--to=4.1", 1, "Version 4.1 is not installed here"),
-        ("--to=3.1", 1, "the first number has to stay"),
-        ("--to=4.0", 0, "Version 4.0 is in use already"),
-        ("--resume", 1, "no upgrade that was broken off"),
-    ],
-)
-def test_an_upgrade_is_refused_for_its_own_reason(
-    tmp_path: Path, line: str, status: int, said: str
-) -> None:
-    shell, master = a_shell(tmp_path)
-    shell.ssconf("master_node", "node1.example.com")
-    ended = shell.run("gnt-cluster", "upgrade", *line.split())
-    assert ended.status == status and said in ended.out + ended.err
-    assert master.calls == []
 
 
 @pytest.mark.parametrize(

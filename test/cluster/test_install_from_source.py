@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from build_tree import STEP_S, TOP, configured, step
 from ganeti.utils.versions import OWN
 
-TOP = Path(__file__).resolve().parent.parent.parent
-STEP_S = 100
 LINKS = 5  # on the way to one file
 VERSION = str(OWN)
 PREFIX, STATE, CONF = "/opt/ganeti", "/opt/ganeti/var", "/opt/ganeti/etc"
-PARTS = (
-    *("daemons", "doc", "lib", "man", "os", "scripts", "tools"),
-    *("autogen.sh", "configure.ac", "Makefile.am", "pyproject.toml"),
-)
-
-
-def step(argv: list[str], cwd: Path) -> str:
-    done = subprocess.run(
-        argv, cwd=cwd, capture_output=True, text=True, timeout=STEP_S, check=False
-    )
-    said = f"{' '.join(argv)}: exit code {done.returncode}\n{done.stdout[-3000:]}\n"
-    assert done.returncode == 0, said + done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build directory that is not the source directory, after `make`."""
-    for program in ("autoreconf", "automake", "make"):
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
     place = tmp_path_factory.mktemp("install")
-    source, build = place / "source", place / "build"
-    source.mkdir()
-    build.mkdir()
-    leave = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for part in PARTS:
-        if (TOP / part).is_dir():
-            shutil.copytree(TOP / part, source / part, ignore=leave)
-        else:
-            shutil.copy2(TOP / part, source / part)
-    step(["./autogen.sh"], source)
     where = [f"--prefix={PREFIX}", f"--localstatedir={STATE}", f"--sysconfdir={CONF}"]
-    step(["../source/configure", *where, f"PYTHON={sys.executable}"], build)
+    build = configured(place, *where)
     step(["make", "-j2"], build)
     return build
 

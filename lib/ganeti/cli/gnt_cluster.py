@@ -432,11 +432,11 @@ def token(run: Run) -> int:
 
 
 @PROGRAM.command("upgrade", options=[TO, RESUME])
-def upgrade(run: Run) -> None:
+def upgrade(run: Run) -> int:
     """Change to another installed version of the software, on all nodes."""
     from ganeti.cli import cluster_upgrade
 
-    cluster_upgrade.upgrade(run)
+    return cluster_upgrade.upgrade(run)
 
 
 @PROGRAM.command("show-ispecs-cmd")
