@@ -145,7 +145,27 @@ def test_what_was_lost_is_made_anew(empty: ClusterBed) -> None:
     assert volume.stat().st_size == 8 * MIB
 
 
-def test_nothing_is_made_anew_while_the_provider_can_not_tell(empty: ClusterBed) -> None:
+@pytest.fixture
+def classic(empty: ClusterBed) -> Iterator[ClusterBed]:
+    """The provider is one that can only say that `attach` has failed."""
+    script = empty.cluster.paths(2).below("/srv/ganeti/extstorage/dir/attach")
+    text = script.read_text()
+    script.write_text(text.replace('exit "$NO_VOLUME"', "exit 1"))
+    yield empty
+    script.write_text(text)
+
+
+def test_a_provider_without_a_code_for_it_makes_lost_volumes_anew(classic: ClusterBed) -> None:
+    name = an_ext(classic, "web4", "--disk 1:size=4M,provider=dir", "--no-start")
+    for volume in volumes(classic):
+        volume.unlink()
+    done = classic(f"gnt-instance recreate-disks {name}")
+    assert done.rc == 0, done.err
+    assert "its provider decides" in done.out + done.err
+    assert [volume.stat().st_size for volume in volumes(classic)] == [4 * MIB] * 2
+
+
+def test_what_exists_is_left_alone_while_the_provider_can_not_tell(empty: ClusterBed) -> None:
     name = an_ext(empty, "web4", "--no-start")
     (volume,) = volumes(empty)
     volume.write_bytes(b"x" * 4 * MIB)
@@ -156,7 +176,8 @@ def test_nothing_is_made_anew_while_the_provider_can_not_tell(empty: ClusterBed)
         done = empty(f"gnt-instance recreate-disks {name}")
     finally:
         script.write_text(text)
-    assert done.rc == 1 and "no way to the storage" in done.err
+    assert done.rc == 1 and "no way to the storage" in done.out + done.err
+    assert "exists already" in done.err
     assert volume.read_bytes() == b"x" * 4 * MIB
 
 

@@ -165,10 +165,14 @@ class InstanceRecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreatePlan]):
     def execute(self, plan: RecreatePlan) -> Json:
         services, config = self.services, self.services.snapshot()
         moved = replace(plan.instance, primary_node=plan.primary.uuid)
-        self._refuse_existing(config, moved, plan)
+        unsure = self._refuse_existing(config, moved, plan)
         with self.undo() as undo:
             others = len(plan.disks) < len(plan.instance.disks)
-            disks.create(services, config, undo, moved, plan.disks, more=others)
+            sure = [disk for disk in plan.disks if disk not in unsure]
+            disks.create(services, config, undo, moved, sure, more=others)
+            for disk in unsure:  # only what was made here can be removed again
+                disks.make(services, config, moved, [disk])
+                disks.foresee(config, undo, moved, [disk], more=True)
             if config.cluster.prealloc_wipe_disks:
                 disks.wipe(services, config, moved, plan.disks)
             self.commit(lambda draft: _store(draft, plan))
@@ -179,15 +183,25 @@ class InstanceRecreateDisks(LogicalUnit[OpInstanceRecreateDisks, RecreatePlan]):
             disks.shut_down(services, config, instance)
         return None
 
-    def _refuse_existing(self, config: Snapshot, moved: Instance, plan: RecreatePlan) -> None:
-        """OpExecError when a device is there, or when that can't be seen."""
+    def _refuse_existing(self, config: Snapshot, moved: Instance, plan: RecreatePlan) -> list[Disk]:
+        """OpExecError when a device is there, or when that can't be seen; else what is unsure.
+
+        A volume that its provider can't attach may be lost, or the storage out of reach: its
+        script `create` decides, which leaves alone what exists.
+        """
+        unsure = []
         for one in disks.on_nodes(config, moved.primary_node, plan.disks):
             what = f"instance {moved.name}: disk {one.disk.iv_name.removeprefix('disk/')}"
             outcome = self.rpc.ask(one.node, calls.blockdev_find, one.disk)
-            if outcome.get(what) is not None:
+            if not outcome.ok and TRAITS[one.disk.dev_type].own_params:
+                self.warn(f"{what}: not known whether it exists, its provider decides:"
+                          f" {outcome.error}")  # fmt: skip
+                unsure.append(plan.disks[one.index])
+            elif outcome.get(what) is not None:
                 raise OpExecError(
                     f"{what} exists on node {one.node.name}; only what is lost is made anew"
                 )
+        return unsure
 
 
 def _changed(index: int, disk: Disk, given: Mapping[str, str | int], nodes: list[Node]) -> Disk:

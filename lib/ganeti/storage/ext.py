@@ -120,19 +120,13 @@ class ExtDevice(BlockDevice):
     def snapshot(
         self, disk: Disk, name: str | None = None, size_mib: int | None = None
     ) -> tuple[Json, ...]:
+        """A missing script is skipped as others are: then nothing can be attached by that name."""
         provider = self._provider(disk)
-        if not provider.has("snapshot"):
-            raise BlockDeviceError(
-                f"{self.describe(disk)}: provider {provider.name} has no script snapshot"
-            )
         made = name or f"{disk.logical_id[1]}.snap"
         size = disk.size if size_mib is None else size_mib
-        self._run_long(
-            disk,
-            provider,
-            "snapshot",
-            {"VOL_SNAPSHOT_NAME": made, "VOL_SNAPSHOT_SIZE": str(size)},
-        )
+        if provider.has("snapshot"):
+            values = {"VOL_SNAPSHOT_NAME": made, "VOL_SNAPSHOT_SIZE": str(size)}
+            self._run_long(disk, provider, "snapshot", values)
         return (provider.name, made)
 
     # Looking.
