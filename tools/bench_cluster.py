@@ -13,11 +13,12 @@ from typing import Any
 
 from bench_machine import run, timed
 from bench_synthesise import fill
+from cluster_nodes import CLUSTER_NAME, OS_DIRECTORY, TOP
 from ganeti.luxi.client import Client
 from ganeti.paths import HOSTNAME_VARIABLE, ROOT_VARIABLE
 from ganeti.serializer import dump_bytes, loads
 from ganeti.utils import daemons
-from virtual_cluster import CLUSTER_NAME, FILE_STORAGE, OS_DIRECTORY, TOP, VirtualCluster
+from virtual_cluster import FILE_STORAGE, VirtualCluster
 
 Json = Any
 NOOP = "noop"  # a guest OS whose scripts do nothing

@@ -28,8 +28,8 @@ from bench_count import count, wait_for_rest
 from bench_figures import Values
 from bench_machine import median, peak_mib, timed
 from bench_synthesise import NODES_PER_INSTANCE, instance_name
+from cluster_nodes import NodesError
 from ganeti.errors import GenericError
-from virtual_cluster import VirtualClusterError
 
 Json = Any
 SMALL_INSTANCES = 50
@@ -236,7 +236,7 @@ def attempt(name: str, work: Callable[[], None], found: Found) -> None:
     """A group that fails does not keep others from being measured."""
     try:
         work()
-    except (BenchError, VirtualClusterError, GenericError, OSError) as error:
+    except (BenchError, NodesError, GenericError, OSError) as error:
         found.problems.append(f"{name}: {error}")
     except subprocess.CalledProcessError as error:
         words = error.stderr.decode("utf-8", "replace").strip().splitlines()[-3:]

@@ -15,15 +15,8 @@ from typing import Any
 from bench_cluster import BenchError
 from bench_machine import timed
 from bench_measure import Extent, Found, attempt
-from namespace_nodes import (
-    CLUSTER_NAME,
-    OS_DIRECTORY,
-    SHARED,
-    Done,
-    NamespaceNodes,
-    NamespaceNodesError,
-    why_not,
-)
+from cluster_nodes import CLUSTER_NAME, OS_DIRECTORY, Done, NodesError
+from namespace_nodes import SHARED, NamespaceNodes, why_not
 
 Json = Any
 RATIO, COMMAND, BY_HAND = (
@@ -55,7 +48,7 @@ def migration(extent: Extent, wanted: set[str], say: Callable[[str], None], foun
     def work() -> None:
         try:
             _measure(found)
-        except NamespaceNodesError as error:
+        except NodesError as error:
             raise BenchError(str(error)) from error
 
     attempt("live migration", work, found)

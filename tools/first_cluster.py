@@ -21,19 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import environment
+from cluster_nodes import CLUSTER_HOST, CLUSTER_NAME, TOP, Done, NodesError
 from ganeti.constants import RAPI_PORT
 from ganeti.errors import GenericError
 from ganeti.hypervisor.kvm_files import KvmDirectories
-from virtual_cluster import (
-    CLUSTER_HOST,
-    CLUSTER_NAME,
-    FILE_STORAGE,
-    PROC,
-    TOP,
-    Done,
-    VirtualCluster,
-    VirtualClusterError,
-)
+from virtual_cluster import FILE_STORAGE, PROC, VirtualCluster
 
 INSTANCE = "web1.example.com"
 OS_NAME = "busybox+default"
@@ -64,7 +56,7 @@ def main(chosen: argparse.Namespace, say: Say, began: float, missing: Sequence[s
         if chosen.status:
             return status(chosen, say)
         return start(chosen, say, began, missing)
-    except (VirtualClusterError, GenericError, StepFailed) as error:
+    except (NodesError, GenericError, StepFailed) as error:
         say(f"failed: {error}")
         if chosen.json:
             print(json.dumps({"running": False, "error": str(error)}))

@@ -18,8 +18,8 @@ Needs the standard library, and the programs of `PROGRAMS`.
 
 from __future__ import annotations
 
+import fcntl
 import os
-import pty
 import select
 import shlex
 import shutil
@@ -27,20 +27,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-TOP = Path(__file__).resolve().parent.parent
-DOMAIN = "example.com"
-CLUSTER_NAME = f"cluster.{DOMAIN}"
+from cluster_nodes import OS_DIRECTORY, TOP, ClusterNodes, Done, NodesError, names_of, run_command
+from terminal import on_terminal
+
 NODE_NETWORK = "192.0.2"
 INSTANCE_NETWORK = "198.51.100"
-CLUSTER_HOST = 250  # last byte of the cluster's own address
-MOST_NODES = 200
 SHARED = "/srv/ganeti/shared"
 SIZE = "4g"  # of the memory that all files of the nodes may take; it is not taken beforehand
 LIBRARY = "/usr/lib/ganeti"  # ganeti.build.LIBDIR
@@ -50,18 +46,16 @@ HELPERS = {
     "ssh-update": LIBRARY,
     "kvm-console-wrapper": f"{LIBRARY}/tools",
 }
-OS_DIRECTORY = "/srv/ganeti/os"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAMS = (
     *("ip", "unshare", "nsenter", "mount", "pivot_root", "setsid"),
-    *("arping", "ping", "nft", "sshd", "ssh", "ssh-keygen"),
+    *("arping", "ping", "nft", "sshd", "ssh", "ssh-keygen", "kvm", "busybox", "modinfo", "socat"),
 )
 START_S = 120.0  # 0.6 s for three nodes on an idle machine
 COMMAND_TIMEOUT_S = 300.0
 END_S = 30.0
 ABOVE = Path("/var/tmp")
 MARK = "gnt-net-"
-POLL_S = 0.02
 
 # Waits until its starter ends or lets go; children that nobody waits for leave no zombies.
 WAIT = "import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.read(0, 1)"
@@ -140,61 +134,63 @@ AcceptEnv LANG LC_*
 Subsystem sftp internal-sftp
 """
 
+# What tests do in a node, beside running the software.
 PROBE = """
-mount -t tmpfs nodes /mnt && mkdir /mnt/u /mnt/w /mnt/r &&
-mount -t overlay node -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r &&
-ip link add probe0 type veth peer name probe1 && ip link add br0 type bridge
+ip tuntap add probe0 mode tap && ip link set probe0 master br0 && ip link del probe0 &&
+nft add table inet probe && nft delete table inet probe
 """
 
 
-class NamespaceNodesError(Exception):
-    """One sentence for the person who wants the nodes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended. A terminal has one output only: `err` is empty then."""
-
-    rc: int
-    out: str
-    err: str
-
-
 def why_not() -> str | None:
-    """Why there can't be namespace nodes on this machine; None when there can."""
+    """Why there can't be namespace nodes on this machine; None when there can: one was made."""
     if os.geteuid() != 0:
         return "namespace nodes need root"
     missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
     if missing:
         return f"namespace nodes need the programs {', '.join(missing)}"
-    argv = ["unshare", "-m", "-n", "-u", "-p", "-i", "--fork", "sh", "-c", PROBE]
-    done = subprocess.run(
-        argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-    )
-    if done.returncode != 0:
-        return f"this machine lets nobody make namespace nodes: {done.stderr.strip()[-300:]}"
+    try:
+        with NamespaceNodes(1) as nodes:
+            done = nodes.run(1, "sh", "-c", PROBE)
+    except (NodesError, OSError) as error:
+        return f"this machine lets nobody make namespace nodes: {error}"
+    if done.rc != 0:
+        return f"in a namespace node there is too little: {done.err.strip()[-300:]}"
     return None
+
+
+def _make_base() -> tuple[Path, int]:
+    """A new directory, and what shows others that it is in use, as long as this process lives."""
+    while True:
+        base = Path(tempfile.mkdtemp(prefix=MARK, dir=ABOVE))
+        with suppress(FileNotFoundError):  # swept away before it was locked
+            handle = os.open(base, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if base.exists():
+                return base, handle
+            os.close(handle)
 
 
 def _sweep() -> None:
     """Directories of those that were killed are gone; their contents went with them."""
     for left in ABOVE.glob(f"{MARK}*"):
-        pid = left.name.removeprefix(MARK).partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            with suppress(OSError):
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.rmdir()
+            finally:
+                os.close(handle)
 
 
-class NamespaceNodes:
-    """The nodes, and what is done to them. A node is named by its number, from 1, or its name."""
+class NamespaceNodes(ClusterNodes):
+    """The nodes, and what is done to them."""
 
     def __init__(self, count: int = 3) -> None:
-        """All run; NamespaceNodesError when one can't be made, with nothing left."""
-        if not 1 <= count <= MOST_NODES:
-            raise NamespaceNodesError(f"{count} nodes: from 1 to {MOST_NODES} are possible")
-        self.names = tuple(f"node{number}.{DOMAIN}" for number in range(1, count + 1))
+        """All run; NodesError when one can't be made, with nothing left."""
+        super().__init__(NODE_NETWORK, names_of(count))
         _sweep()
-        self._base = Path(tempfile.mkdtemp(prefix=f"{MARK}{os.getpid()}-", dir=ABOVE))
+        self._lock: int | None
+        self.base, self._lock = _make_base()
         self._processes: dict[int, subprocess.Popen[str]] = {}  # 0: what holds the rest
         self._pids: dict[int, int] = {}
         try:
@@ -216,32 +212,16 @@ class NamespaceNodes:
         for number in sorted(self._processes, reverse=True):
             self._end(number)
         with suppress(FileNotFoundError):
-            self._base.rmdir()  # its contents were never on this disk
-
-    # Names.
-
-    def number(self, node: str | int) -> int:
-        """Of `node1`, `1` or the full name."""
-        for number, name in enumerate(self.names, 1):
-            if node in (number, name, name.partition(".")[0]):
-                return number
-        raise NamespaceNodesError(f"no node {node!r}; there are {', '.join(self.names)}")
-
-    def name(self, node: str | int) -> str:
-        return self.names[self.number(node) - 1]
-
-    def address(self, node: str | int) -> str:
-        return f"{NODE_NETWORK}.{self.number(node)}"
-
-    @property
-    def cluster_address(self) -> str:
-        return f"{NODE_NETWORK}.{CLUSTER_HOST}"
+            self.base.rmdir()  # its contents were never on this disk
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     # Making.
 
     def _hold(self) -> None:
         self._compile()
-        settings = {"BASE": str(self._base), "SIZE": SIZE}
+        settings = {"BASE": str(self.base), "SIZE": SIZE}
         argv = ["unshare", "-m", "-n", "--propagation", "private", "sh", "-c", HOLDER]
         process = self._spawn(0, argv, settings)
         self._expect(process, "the network between the nodes")
@@ -259,7 +239,7 @@ class NamespaceNodes:
     @property
     def _inside(self) -> Path:
         """The files that nodes are made of, as this process can reach them."""
-        return Path(f"/proc/{self._pids[0]}/root{self._base}")
+        return Path(f"/proc/{self._pids[0]}/root{self.base}")
 
     def _write_programs(self) -> None:
         layer = self._inside / "layer"
@@ -286,7 +266,7 @@ class NamespaceNodes:
             (upper / name).chmod(0o700)
         files = {
             "etc/hostname": f"{self.names[number - 1]}\n",
-            "etc/hosts": self._hosts(),
+            "etc/hosts": self.hosts(),
             "etc/resolv.conf": "",
             "etc/ssh/sshd_config": SSHD_CONFIG,
             "etc/ganeti/file-storage-paths": f"/srv/ganeti/file-storage\n{SHARED}\n",
@@ -298,21 +278,14 @@ class NamespaceNodes:
         for path in sorted((TOP / "os").iterdir()):
             (definitions / path.name).symlink_to(path)
 
-    def _hosts(self) -> str:
-        lines = ["127.0.0.1\tlocalhost"]
-        hosts = {number: name for number, name in enumerate(self.names, 1)}
-        for host, name in {**hosts, CLUSTER_HOST: CLUSTER_NAME}.items():
-            lines.append(f"{NODE_NETWORK}.{host}\t{name} {name.partition('.')[0]}")
-        return "".join(f"{line}\n" for line in lines)
-
     def start(self, node: str | int) -> None:
         """Power on: the node runs, its SSH server answers. Its files are those it had."""
         number = self.number(node)
         if number in self._pids:
-            raise NamespaceNodesError(f"{self.name(number)} runs already")
+            raise NodesError(f"{self.full_name(number)} runs already")
         settings = {
-            "BASE": str(self._base),
-            "PLACE": str(self._base / f"node{number}"),
+            "BASE": str(self.base),
+            "PLACE": str(self.base / f"node{number}"),
             "TOP": str(TOP),
             "PREFIX": "" if sys.base_prefix.startswith("/usr") else sys.base_prefix,
             "SHARED": SHARED,
@@ -326,7 +299,7 @@ class NamespaceNodes:
             *("--propagation", "private", "sh", "-c", NODE),
         ]
         process = self._spawn(number, argv, settings)
-        pid = int(self._expect(process, self.name(number)))
+        pid = int(self._expect(process, self.full_name(number)))
         self._pids[number] = pid
         for bridge, port, peer in (("br0", "p", "eth0"), ("br1", "q", "eth1")):
             own = f"{port}{number}"
@@ -336,7 +309,7 @@ class NamespaceNodes:
         assert process.stdin is not None
         process.stdin.write("plugged\n")
         process.stdin.flush()
-        self._expect(process, self.name(number))
+        self._expect(process, self.full_name(number))
 
     def _spawn(
         self, number: int, argv: Sequence[str], settings: Mapping[str, str]
@@ -363,8 +336,8 @@ class NamespaceNodes:
             if line:
                 return line.strip()
             assert process.stderr is not None
-            raise NamespaceNodesError(f"{what}: {process.stderr.read().strip()[-500:]}")
-        raise NamespaceNodesError(f"{what} is not ready after {START_S:g} s")
+            raise NodesError(f"{what}: {process.stderr.read().strip()[-500:]}")
+        raise NodesError(f"{what} is not ready after {START_S:g} s")
 
     def _end(self, number: int) -> None:
         process = self._processes.pop(number)
@@ -384,7 +357,7 @@ class NamespaceNodes:
         argv = ["nsenter", "-t", str(self._pids[0]), "-n", "ip", *line.split()]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise NamespaceNodesError(f"ip {line}: {done.stderr.strip()}")
+            raise NodesError(f"ip {line}: {done.stderr.strip()}")
 
     # Using.
 
@@ -406,28 +379,15 @@ class NamespaceNodes:
         timeout_s: float = COMMAND_TIMEOUT_S,
         environment: Mapping[str, str] | None = None,
     ) -> Done:
-        """The command in that node; NamespaceNodesError when it does not end in time."""
-        with subprocess.Popen(
+        """The command in that node; NodesError when it does not end in time."""
+        return run_command(
             self.argv(node, *argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=self.environment(environment),
-            start_new_session=True,
-        ) as child:
-            try:
-                out, err = child.communicate(input, timeout=timeout_s)
-            except BaseException as error:
-                with suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise NamespaceNodesError(
-                        f"{shlex.join(argv)} has not ended after {timeout_s:g} s"
-                    ) from None
-                raise
-        return Done(child.returncode, out, err)
+            argv,
+            environment=self.environment(environment),
+            input=input,
+            timeout_s=timeout_s,
+            apart=True,
+        )
 
     def spawn(self, node: str | int, *argv: str) -> subprocess.Popen[str]:
         """The command runs in that node until it ends by itself, or with the node."""
@@ -449,49 +409,19 @@ class NamespaceNodes:
         timeout_s: float = COMMAND_TIMEOUT_S,
     ) -> Done:
         """The command with a terminal; each answer is typed when its question was shown."""
-        ours, theirs = pty.openpty()
-        end = time.monotonic() + timeout_s
-        child = subprocess.Popen(
-            ["setsid", "--ctty", "--wait", *self.argv(node, *argv)],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=self.environment({"TERM": "vt100"}),
+        return on_terminal(
+            self.argv(node, *argv),
+            argv,
+            environment=self.environment(),
+            answers=answers,
+            timeout_s=timeout_s,
         )
-        os.close(theirs)
-        said = b""
-        seen = 0
-        pending = list(answers)
-        try:
-            while True:
-                while pending and (at := said.find(pending[0][0].encode(), seen)) >= 0:
-                    seen = at + len(pending[0][0].encode())
-                    os.write(ours, pending.pop(0)[1].encode() + b"\n")
-                if not select.select([ours], [], [], max(0.0, end - time.monotonic()))[0]:
-                    raise NamespaceNodesError(
-                        f"{shlex.join(argv)} has not ended after {timeout_s:g} s,"
-                        f" it said {said.decode(errors='replace')[-500:]!r}"
-                    )
-                try:
-                    piece = os.read(ours, 65536)
-                except OSError:  # EIO: nobody has the terminal open any more
-                    break
-                if not piece:
-                    break
-                said += piece
-            child.wait(max(END_S, end - time.monotonic()))
-        finally:
-            os.close(ours)
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        return Done(child.returncode, said.decode(errors="replace").replace("\r\n", "\n"), "")
 
     def read(self, node: str | int, path: str) -> str:
         """A file of the node. FileNotFoundError when there is none."""
         done = self.run(node, "cat", path)
         if done.rc != 0:
-            raise FileNotFoundError(f"{self.name(node)}:{path}: {done.err.strip()}")
+            raise FileNotFoundError(f"{self.full_name(node)}:{path}: {done.err.strip()}")
         return done.out
 
     def write(self, node: str | int, path: str, text: str, mode: str = "644") -> None:
@@ -499,7 +429,7 @@ class NamespaceNodes:
         script = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1"'
         done = self.run(node, "sh", "-c", script, "sh", path, mode, input=text)
         if done.rc != 0:
-            raise NamespaceNodesError(f"{self.name(node)}:{path}: {done.err.strip()}")
+            raise NodesError(f"{self.full_name(node)}:{path}: {done.err.strip()}")
 
     def path(self, node: str | int, path: str) -> Path:
         """A file of the node, as this process can reach it; for sockets, too."""

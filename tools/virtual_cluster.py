@@ -22,27 +22,29 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
+from cluster_nodes import (
+    CLUSTER_HOST,
+    OS_DIRECTORY,
+    TOP,
+    ClusterNodes,
+    Done,
+    NodesError,
+    names_of,
+    run_command,
+)
 from ganeti.constants import NODED_PORT
 from ganeti.hypervisor import kvm_process
 from ganeti.hypervisor.kvm_files import KvmDirectories
 from ganeti.paths import HOSTNAME_VARIABLE, ROOT_VARIABLE, Paths
 from ganeti.utils import daemons
 
-TOP = Path(__file__).resolve().parent.parent
-DOMAIN = "example.com"
-CLUSTER_NAME = f"cluster.{DOMAIN}"
-CLUSTER_HOST = 250  # last byte of the cluster's own address
 GUARD_HOST = 254  # bound while a cluster is being made, so that no other takes the network
-MOST_NODES = 200
 FILE_STORAGE = "/srv/ganeti/file-storage"
-OS_DIRECTORY = "/srv/ganeti/os"
 # Of the directory's path: with node, socket directory and "INSTANCE.monitor" it stays below 100.
 LONGEST_DIRECTORY = 20
 ALIASES = Path("/var/tmp")
@@ -50,25 +52,11 @@ FIRST_NETWORK = 100  # networks are 127.100.0 to 127.254.255
 NETWORKS = (255 - FIRST_NETWORK) * 256
 COMMAND_TIMEOUT_S = 120.0
 END_S = 10.0  # from giving up the pid file to the end of the process
-INTERRUPTED_S = 20.0  # for a command to end after Ctrl-C
 MARK = "cluster.json"
 BASHRC = "bashrc"
 PROC = Path("/proc")
 
 Say = Callable[[str], None]
-
-
-class VirtualClusterError(Exception):
-    """One sentence for the person who wants the cluster."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    rc: int
-    out: str
-    err: str
 
 
 def networks_from(seed: bytes) -> Iterator[str]:
@@ -99,7 +87,7 @@ def take_network(seed: bytes, nodes: int) -> tuple[str, socket.socket]:
         if all(_is_free(f"{network}.{host}") for host in (*range(1, nodes + 1), CLUSTER_HOST)):
             return network, guard
         guard.close()
-    raise VirtualClusterError(
+    raise NodesError(
         f"port {NODED_PORT} is taken in every network 127.{FIRST_NETWORK}.0.0/24 and up; a node"
         " daemon that listens on all addresses of this machine must be stopped first"
     )
@@ -112,7 +100,7 @@ def _is_free(address: str) -> bool:
     return probe is not None
 
 
-class VirtualCluster:
+class VirtualCluster(ClusterNodes):
     """The directories of a cluster and the processes that run in them."""
 
     def __init__(
@@ -122,29 +110,26 @@ class VirtualCluster:
         names: Sequence[str],
         guard: socket.socket | None = None,
     ) -> None:
+        super().__init__(network, names)
         self.directory = directory
-        self.network = network
-        self.names = tuple(names)
         self.base = short_path(directory)
         self._guard = guard
 
     @classmethod
     def create(cls, directory: Path, nodes: int = 3) -> VirtualCluster:
-        """New directories, nothing running. VirtualClusterError when that can't be."""
+        """New directories, nothing running. NodesError when that can't be."""
         directory = directory.absolute()
-        if not 1 <= nodes <= MOST_NODES:
-            raise VirtualClusterError(f"{nodes} nodes: from 1 to {MOST_NODES} are possible")
+        names = names_of(nodes)
         try:
             if directory.is_dir() and any(directory.iterdir()):
-                raise VirtualClusterError(f"{directory} is not empty and holds no virtual cluster")
+                raise NodesError(f"{directory} is not empty and holds no virtual cluster")
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise VirtualClusterError(
+            raise NodesError(
                 f"directory {directory} can't be made: {error.strerror}; choose another --dir"
             ) from error
         _check_own(directory)
         network, guard = take_network(str(directory).encode(), nodes)
-        names = [f"node{number}.{DOMAIN}" for number in range(1, nodes + 1)]
         cluster = cls(directory, network, names, guard)
         cluster._make_alias()
         for name in names:
@@ -161,15 +146,15 @@ class VirtualCluster:
 
     @classmethod
     def open(cls, directory: Path) -> VirtualCluster:
-        """The cluster that was made there; VirtualClusterError when there is none."""
+        """The cluster that was made there; NodesError when there is none."""
         directory = directory.absolute()
         try:
             document = json.loads((directory / MARK).read_text())
             cluster = cls(directory, document["network"], document["nodes"])
         except FileNotFoundError:
-            raise VirtualClusterError(f"there is no virtual cluster in {directory}") from None
+            raise NodesError(f"there is no virtual cluster in {directory}") from None
         except (OSError, ValueError, KeyError) as error:
-            raise VirtualClusterError(f"{directory / MARK} can't be read: {error}") from error
+            raise NodesError(f"{directory / MARK} can't be read: {error}") from error
         _check_own(directory)
         cluster._make_alias()
         return cluster
@@ -183,19 +168,8 @@ class VirtualCluster:
 
     # Files.
 
-    def full_name(self, node: str | int) -> str:
-        """Of `node1`, `1` or the full name."""
-        wanted = f"node{node}" if isinstance(node, int) else node
-        for name in self.names:
-            if wanted in (name, name.partition(".")[0]):
-                return name
-        raise VirtualClusterError(f"no node {node!r}; there are {', '.join(self.names)}")
-
     def paths(self, node: str | int) -> Paths:
         return Paths(self.base / self.full_name(node))
-
-    def address(self, node: str | int) -> str:
-        return f"{self.network}.{self.names.index(self.full_name(node)) + 1}"
 
     def _make_alias(self) -> None:
         """Where the directory's path is too long for sockets, a short link stands for it."""
@@ -205,7 +179,7 @@ class VirtualCluster:
             self.base.symlink_to(self.directory)
         except FileExistsError:
             if not self.base.is_symlink() or Path(os.readlink(self.base)) != self.directory:
-                raise VirtualClusterError(
+                raise NodesError(
                     f"{self.base} is in the way; choose a directory with a path of at most"
                     f" {LONGEST_DIRECTORY} characters"
                 ) from None
@@ -214,7 +188,7 @@ class VirtualCluster:
         paths = self.paths(name)
         for place in (paths.conf, paths.data, paths.below(FILE_STORAGE), paths.below(OS_DIRECTORY)):
             place.mkdir(parents=True)
-        paths.etc_hosts.write_text(self._hosts())
+        paths.etc_hosts.write_text(self.hosts())
         paths.file_storage_paths.write_text(f"{FILE_STORAGE}\n")
         for definition in sorted((TOP / "os").glob("*/create")):
             source = definition.parent
@@ -222,13 +196,6 @@ class VirtualCluster:
         program = paths.root / "cmd"
         program.write_text(self._command_program(name))
         program.chmod(0o755)
-
-    def _hosts(self) -> str:
-        lines = ["127.0.0.1\tlocalhost"]
-        hosts = {number: name for number, name in enumerate(self.names, 1)}
-        for host, name in {**hosts, CLUSTER_HOST: CLUSTER_NAME}.items():
-            lines.append(f"{self.network}.{host}\t{name} {name.partition('.')[0]}")
-        return "".join(f"{line}\n" for line in lines)
 
     def _command_program(self, name: str) -> str:
         root = self.paths(name).root
@@ -265,28 +232,14 @@ exec "${{SHELL:-/bin/sh}}"
         timeout_s: float = COMMAND_TIMEOUT_S,
         environment: Mapping[str, str] | None = None,
     ) -> Done:
-        """The command as on that node; VirtualClusterError when it does not end in time."""
-        with subprocess.Popen(
+        """The command as on that node; NodesError when it does not end in time."""
+        return run_command(
             self.argv(node, *argv),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**os.environ, **(environment or {})},
-        ) as child:
-            try:
-                out, err = child.communicate(input, timeout=timeout_s)
-            except KeyboardInterrupt:
-                _let_end(child)  # the terminal has told it as well; it may have to undo
-                raise
-            except subprocess.TimeoutExpired:
-                child.kill()
-                words = " ".join(argv)
-                raise VirtualClusterError(
-                    f"{words!r} has not ended after {timeout_s:g} s"
-                ) from None
-        return Done(child.returncode, out, err)
+            argv,
+            environment={**os.environ, **(environment or {})},
+            input=input,
+            timeout_s=timeout_s,
+        )
 
     def argv(self, node: str | int, *argv: str) -> list[str]:
         """The command line that runs a command as on that node."""
@@ -387,13 +340,6 @@ exec "${{SHELL:-/bin/sh}}"
         return found
 
 
-def _let_end(child: subprocess.Popen[str]) -> None:
-    try:
-        child.wait(INTERRUPTED_S)
-    except (KeyboardInterrupt, subprocess.TimeoutExpired):
-        child.kill()
-
-
 def _stop_daemon(paths: Paths, daemon: str) -> None:
     """It has ended, not only given up its pid file."""
     pid = daemons.running_pid(paths, daemon)
@@ -433,4 +379,4 @@ def short_path(directory: Path) -> Path:
 def _check_own(directory: Path) -> None:
     """Daemons of this user run from there: nobody else may write there."""
     if directory.stat().st_uid != os.geteuid():
-        raise VirtualClusterError(f"{directory} belongs to another user; choose another --dir")
+        raise NodesError(f"{directory} belongs to another user; choose another --dir")

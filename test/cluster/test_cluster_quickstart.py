@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from cluster_bed import until
+from cluster_nodes import TOP, NodesError
 from fakes.short_root import short_root
 from ganeti.utils import daemons
-from virtual_cluster import TOP, VirtualCluster, VirtualClusterError, networks_from, take_network
+from virtual_cluster import VirtualCluster, networks_from, take_network
 
 TIMEOUT_S = 110
 TOKEN_LINE = "guest token: "
@@ -121,6 +122,6 @@ def test_two_clusters_take_two_networks() -> None:
 
 
 def test_an_impossible_number_of_nodes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VirtualClusterError, match="from 1 to 200"):
+    with pytest.raises(NodesError, match="from 1 to 200"):
         VirtualCluster.create(tmp_path / "c", 0)
     assert not (tmp_path / "c").exists()

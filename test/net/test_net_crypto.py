@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from cluster_nodes import CLUSTER_NAME
 from ganeti.utils.ssh_command import ssh_argv
-from namespace_nodes import CLUSTER_NAME
 from net_bed import NetBed
 
 NO_SYSRQ = "/proc/sysrq-trigger is missing"  # of the machine that the nodes are made on

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from cluster_nodes import CLUSTER_NAME
 from ganeti.utils.ssh_command import ssh_argv
-from namespace_nodes import CLUSTER_NAME
 from net_bed import NetBed, namespace_cluster, until
 
 MASTER_IP = "192.0.2.250"
