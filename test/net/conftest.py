@@ -11,7 +11,7 @@ from namespace_nodes import why_not
 from net_bed import NetBed, namespace_cluster
 
 HERE = Path(__file__).parent
-TEST_S = 900
+TEST_S = 1500
 
 
 @pytest.fixture(scope="session")

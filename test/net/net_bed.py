@@ -9,19 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from cluster_nodes import CLUSTER_NAME, OS_DIRECTORY, Done
 from ganeti.paths import Paths
-from namespace_nodes import CLUSTER_NAME, OS_DIRECTORY, SHARED, Done, NamespaceNodes
+from namespace_nodes import SHARED, NamespaceNodes
 
 T = TypeVar("T")
 
 # None of them is ever reached unless something is wrong, on a machine that is busy, too.
-WAIT_S = 120.0
-COMMAND_S = 300.0
+WAIT_S = 300.0
+COMMAND_S = 600.0
 POLL_S = 0.02
 KEPT_COMMANDS = 15
 LOG_LINES = 40
 BRIDGE = "br0"
-GUEST_READY = "guest ready"
+# A guest that gets no processor for long complains, in the middle of what is read on its console.
+GUEST_IS_PATIENT = "quiet loglevel=1 nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
 INIT = (
     *("gnt-cluster", "init", "--master-netdev=eth0"),
     *("--enabled-disk-templates=diskless,file,sharedfile",),
@@ -89,6 +91,8 @@ class NetBed:
     def init_for_guests(self, *options: str) -> Done:
         """Real guests, emulated: a KVM that does not work well here would stop them."""
         made = self.ok(f"{OS_DIRECTORY}/busybox/make-initrd {SHARED}/boot").strip()
+        assert "quiet" in made
+        made = made.replace("quiet", GUEST_IS_PATIENT)
         parameters = f"kvm:{made},kvm_flag=disabled"
         return self.init("--enabled-hypervisors=kvm", "-H", parameters, *options)
 

@@ -25,7 +25,9 @@ LISTEN = (
     ' { [ -z "$0" ] || echo "$0"; sleep 1000; }'
     f" | socat - UNIX-CONNECT:{SERIAL},retry=50,interval=0.05 >>{HEARD}"
 )
-SLOW = "migration_bandwidth=1"
+SLOW, USUAL = "migration_bandwidth=1", "migration_bandwidth=32"
+MONITOR = f"/run/ganeti/kvm-hypervisor/ctrl/{GUEST}.monitor"
+QUICKER = "migrate_set_parameter max-bandwidth 1G"
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,18 @@ def runs_on(bed: NetBed) -> list[int]:
     return found
 
 
-def heard(bed: NetBed, node: int) -> list[int]:
-    """The numbers that the guest has said on its console at that node, whole lines only."""
-    said = bed("cat", HEARD, node=node).out
+def heard(bed: NetBed, *nodes: int) -> list[int]:
+    """The numbers that the guest has said on its consoles at these nodes, one after the other.
+
+    Whole lines only; one may begin on one node and end on the next.
+    """
+    said = "".join(bed("cat", HEARD, node=node).out for node in nodes)
     return [int(found) for found in re.findall(r"n=(\d+)\r?\n", said)]
+
+
+def is_listened_to(bed: NetBed, node: int) -> bool:
+    """Whether somebody has connected to the guest's console: a second socket with its name."""
+    return bed.ok("cat /proc/net/unix", node=node).count(SERIAL) > 1
 
 
 def slow_migration(bed: NetBed, target: str) -> str:
@@ -91,16 +101,20 @@ def test_a_counting_guest_migrates_without_losing_a_line(cluster: NetBed) -> Non
     cluster.nodes.spawn(1, "sh", "-c", LISTEN, COUNT)
     cluster.nodes.spawn(2, "sh", "-c", LISTEN, "")
     until(lambda: 20 in heard(cluster, 1), "the guest counts")
-    cluster.ok(f"gnt-instance migrate -f -n node2 {GUEST}")
+    number = slow_migration(cluster, "node2")
+    until(lambda: is_listened_to(cluster, 2), "somebody listens at the target")
+    cluster.ok(f"socat - UNIX-CONNECT:{MONITOR}", input=f"{QUICKER}\n")
+    assert ended(cluster, number) == "success"
+    cluster.ok(f"gnt-cluster modify -H kvm:{USUAL}")
     assert place(cluster) == ("node2", "running")
     assert runs_on(cluster) == [2]
     assert cluster.ports(1) == set()
     assert len(cluster.ports(2)) == 1
     cluster.answers(ADDRESS)
     until(lambda: "socat" not in cluster.ok("ps -eo comm=").split(), "all of it has been heard")
-    first = heard(cluster, 1)
-    until(lambda: first[-1] + 20 in heard(cluster, 2), "the guest counts on")
-    numbers = first + heard(cluster, 2)
+    last = heard(cluster, 1)[-1]
+    until(lambda: last + 20 in heard(cluster, 2), "the guest counts on")
+    numbers = heard(cluster, 1, 2)
     assert numbers == list(range(1, len(numbers) + 1))
 
 
@@ -129,7 +143,7 @@ def test_a_migration_whose_target_is_lost_leaves_the_guest_where_it_was(
     finally:
         cluster.nodes.plug(3)
     until(lambda: cluster.rows("gnt-node list", "mfree", "node3") != [["?"]], "node 3 answers")
-    cluster.ok("gnt-cluster modify -H kvm:migration_bandwidth=32")
+    cluster.ok(f"gnt-cluster modify -H kvm:{USUAL}")
     cluster("gnt-instance migrate -f --cleanup", GUEST)
     assert runs_on(cluster) == [1]
     assert place(cluster) == ("node1", "running")
