@@ -7,11 +7,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
@@ -63,7 +66,25 @@ def cluster() -> Iterator[ClusterBed]:
 
 @pytest.fixture
 def token(cluster: ClusterBed) -> str:
-    return cluster.ok("gnt-cluster token add --user ops --scope instance.console").strip()
+    """A new one, which the daemon has read: it notices the change of the file some time later."""
+    made = cluster.ok("gnt-cluster token add --user ops --scope instance.console").strip()
+    until(lambda: is_accepted(cluster, made), "the daemon knows the token")
+    return made
+
+
+def is_accepted(bed: ClusterBed, token: str) -> bool:
+    request = Request(
+        f"https://{bed.cluster.address(1)}:5080/version",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    context = ssl.create_default_context(cafile=str(bed.cluster.paths(1).rapi_pem))
+    context.check_hostname = False
+    try:
+        with urlopen(request, timeout=30, context=context) as answer:
+            return bool(answer.status == 200)
+    except HTTPError as error:
+        assert error.code == 401, error
+        return False
 
 
 def number_of(token: str) -> str:
@@ -110,8 +131,9 @@ async def status_of(http: ClientSession, path: str) -> int:
 
 
 def audited(bed: ClusterBed, **wanted: Any) -> list[dict[str, Any]]:
-    text = bed.cluster.paths(1).rapi_audit_log.read_text()
-    rows = [json.loads(line) for line in text.splitlines()]
+    """Lines of the audit log, which another thread writes: the last may not be whole yet."""
+    whole, _, _ = bed.cluster.paths(1).rapi_audit_log.read_text().rpartition("\n")
+    rows = [json.loads(line) for line in whole.splitlines()]
     return [row for row in rows if wanted.items() <= row.items()]
 
 
@@ -125,8 +147,9 @@ def test_the_guests_prompt_comes_through_and_commands_go(cluster: ClusterBed, to
         await line.close()
 
     with_http(cluster, token, work)
-    found = until(lambda: audited(cluster, path="/2/console"), "the session is audited")
-    assert found[-1]["token"] == number_of(token) and found[-1]["user"] == "ops"
+    own = {"path": "/2/console", "token": number_of(token)}
+    found = until(lambda: audited(cluster, **own), "the session is audited")
+    assert found[-1]["user"] == "ops"
     assert found[-1]["query"] == {"ticket": ["<hidden>"]} and found[-1]["duration_s"] > 0
 
 
