@@ -75,7 +75,7 @@ def test_guest_and_node_reach_each_other(cluster: NetBed) -> None:
     said = cluster.asked(
         f"gnt-instance console {GUEST}",
         ("leave it", ""),
-        ("# ", f"ping -c 1 -W 5 {NODE_ADDRESS} >/dev/null; echo code $?."),
+        ("# ", f"until ping -c 1 -W 5 {NODE_ADDRESS} >/dev/null; do :; done; echo code $?."),
         ("code 0.", LEAVE),
     )
     assert said.rc == 0, said.out
