@@ -1,9 +1,8 @@
 """Writing `config.data`: in pieces, in a thread, when the rules say so.
 
 The journal makes a change durable; the file only has to follow. While it is small it follows at
-once (changes within a quarter of a second share one write, and writing never takes more than a
-twentieth of the time), a large one when the journal has grown to a quarter of it, or after 5 s of
-rest.
+once (changes within a second share one write, and writing never takes more than a twentieth of the
+time), a large one when the journal has grown to a quarter of it, or after 5 s of rest.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ SECTIONS: Final = {
 class CheckpointSettings:
     """When the file is written. Times in seconds."""
 
-    small_bytes: int = 1 << 20
-    gap_s: float = 0.25  # between two writes of a small file
+    small_bytes: int = 1 << 20  # of a file, and of its journal
+    gap_s: float = 1.0  # between two writes of a small file
     share: float = 0.05  # of the time may be spent writing it
     rest_s: float = 5.0  # without changes, for a large file
     journal_share: float = 0.25  # a journal of that part of the file begins anew
@@ -67,7 +66,7 @@ class Schedule:
 
     def journal_limit(self, file_size: int) -> int:
         """A journal above that many bytes begins anew after the next write."""
-        return int(max(file_size, self.settings.small_bytes) * self.settings.journal_share)
+        return max(int(file_size * self.settings.journal_share), self.settings.small_bytes)
 
     def due_at(self, file_size: int, journal_size: int) -> float:
         """When a file that is behind should be written."""

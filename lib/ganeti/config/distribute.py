@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 CONFIG_DATA = "config.data"
 INSTANCE_LIST = "instance_list"
 CERTIFICATES = "master_candidates_certs"
+SSCONF_GAP_S = 0.25  # what changes within this time is sent together; the first at once
 MISSED_PAUSE_S = 1.0  # for a node that answers, but can't write them
 
 
@@ -130,6 +131,7 @@ class Distributor:
         self._missed: dict[str, float] = {}  # node uuid → when it may be tried again, loop time
         self._ssconf: asyncio.Task[None] | None = None
         self._next: Snapshot | None = None
+        self._hurry = asyncio.Event()  # somebody waits for the ssconf files
         self._push: asyncio.Task[None] | None = None
 
     # config.data.
@@ -208,6 +210,7 @@ class Distributor:
             self._ssconf = asyncio.get_running_loop().create_task(self._write_ssconf())
 
     async def _write_ssconf(self) -> None:
+        self._hurry.clear()
         while self._next is not None:
             snapshot, self._next = self._next, None
             try:
@@ -222,6 +225,14 @@ class Distributor:
             self._targets = {target.uuid: target for target in targets}
             self._missed = {}
             await self._send_ssconf(targets)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(SSCONF_GAP_S):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
 
     def _ssconf_of(self, snapshot: Snapshot) -> dict[str, str]:
         return without_lockout(ssconf_that_fits(snapshot), self._certificate)
@@ -272,6 +283,7 @@ class Distributor:
         """Candidates have the file and nodes the ssconf files, or a failure was logged."""
         await self.push()
         await _done(self._push)
+        self._hurry.set()
         await _done(self._ssconf)
 
     async def stop(self) -> None:

@@ -35,7 +35,7 @@ from ganeti.model.node import Node
 from ganeti.paths import Paths
 from ganeti.rpc.base import Target
 from ganeti.rpc.follow import ReplicationSettings
-from ganeti.rpc.promise import lock_of
+from ganeti.rpc.promise import HEADER_BYTES, lock_of
 from ganeti.rpc.recover import Recovery, read_whole
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.utils.files import Disk, Owner
@@ -136,7 +136,8 @@ class ConfigStore:
         self._writing = asyncio.Lock()
         self._schedule = Schedule(settings.checkpoint)
         self._keeper: asyncio.Task[None] | None = None
-        self._is_open = self._is_loaded = False
+        self._is_open = False
+        self._loaded: bytes | None = None  # mark of the journal that `snapshot` was read from
 
     def _make_journal(
         self, settings: ReplicationSettings, owner: Owner | None
@@ -170,9 +171,28 @@ class ConfigStore:
         ConfigurationError, naming file and place, when a file is missing or damaged (it is
         kept), ConfigVersionMismatch, or OSError.
         """
+        loaded = await self._mark()
         self.snapshot = self.newest = Snapshot.of(await self._load())
-        self._is_loaded = True
+        self._loaded = loaded
         return self.snapshot
+
+    async def _current(self) -> Snapshot:
+        """What the files hold now: a master that still lives may have sent changes since."""
+        is_current = self._loaded is not None and self._loaded == await self._mark()
+        return self.snapshot if is_current else await self.load()
+
+    async def _mark(self) -> bytes:
+        """Other bytes for each other form of the journal's file."""
+
+        def mark() -> bytes:
+            try:
+                header = self._disk.read(self._paths.config_journal, 0, HEADER_BYTES)
+                size = self._disk.size(self._paths.config_journal)
+            except FileNotFoundError:
+                return b""
+            return b"%d %s" % (size, header)
+
+        return await self._offload(mark)
 
     async def recover(self, *, majority: bool = False) -> Snapshot:
         """The files here, and `snapshot`, are the newest copy that the candidates have.
@@ -181,7 +201,7 @@ class ConfigStore:
         and with `majority` at least so many candidates must answer. Raises what `load` raises,
         and ConfigurationError when a copy can't be fetched.
         """
-        snapshot = self.snapshot if self._is_loaded else await self.load()
+        snapshot = await self._current()
         for _ in range(ROUNDS):
             others = self._followers_of(snapshot)
             recovery = Recovery(
@@ -235,7 +255,7 @@ class ConfigStore:
         Only the master may call this: it begins a new term of the journal, and an older master
         can write no more. Raises what `load` raises.
         """
-        snapshot = self.snapshot if self._is_loaded else await self.load()
+        snapshot = await self._current()
         self.problems = check_document(snapshot)
         for problem in self.problems:
             logger.warning("configuration: %s", problem)

@@ -1,8 +1,9 @@
 """Job files follow the jobs: here, and then on the candidates.
 
-An ended job's file is written at once, another one when the job has rested for a second. Files of
-jobs that are in the journal from their beginning are not synced then. When the journal has grown
-and the files have everything, they are synced in one go, and it begins anew.
+An ended job's file is written at once (those of a stream of jobs four times a second), another one
+when the job has rested for a second. Files of jobs that are in the journal from their beginning are
+not synced then. When the journal has grown and the files have everything, they are synced in one
+go, and it begins anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 REST_S = 1.0
 COLLECT_S = 0.05  # jobs that end within this time are written together
+GAP_S = 0.25  # between two such writes
 RETRY_S = 5.0
 JOURNAL_BYTES = 1 << 20
 FILES_AT_ONCE = 64  # contents in memory at the same time
@@ -153,6 +155,7 @@ class Keeper:
                 self._serve_candidates()
                 if self._journal.size > self._journal_bytes:
                     await self.renew_journal()
+                await asyncio.sleep(GAP_S)
             except (OSError, GenericError) as error:
                 logger.error("job files can't be written: %s", error)
                 await asyncio.sleep(RETRY_S)
