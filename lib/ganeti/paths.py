@@ -24,18 +24,21 @@ HOSTNAME_VARIABLE = "GANETI_HOSTNAME"
 class Paths:
     """Every location of one node. `root` is `/` on a real node."""
 
-    __slots__ = ("root",)
+    __slots__ = ("conf", "data", "is_virtual", "lock", "log", "root", "run")
 
     def __init__(self, root: str | Path = "/") -> None:
         self.root = Path(root)
+        self.is_virtual = self.root != Path("/")
+        state = self.below(LOCALSTATEDIR)
+        self.data = state / "lib/ganeti"
+        self.run = state / "run/ganeti"
+        self.log = state / "log/ganeti"
+        self.lock = state / "lock"
+        self.conf = self.below(SYSCONFDIR) / "ganeti"
 
     @classmethod
     def from_environment(cls) -> "Paths":
         return cls(os.environ.get(ROOT_VARIABLE) or "/")
-
-    @property
-    def is_virtual(self) -> bool:
-        return self.root != Path("/")
 
     def below(self, path: str) -> Path:
         """The absolute path `path` of a node, as seen from outside its root.
@@ -67,26 +70,6 @@ class Paths:
             self.os_log: 0o750,
             self.lock: 0o1777,
         }
-
-    @property
-    def data(self) -> Path:
-        return self.below(LOCALSTATEDIR) / "lib/ganeti"
-
-    @property
-    def run(self) -> Path:
-        return self.below(LOCALSTATEDIR) / "run/ganeti"
-
-    @property
-    def log(self) -> Path:
-        return self.below(LOCALSTATEDIR) / "log/ganeti"
-
-    @property
-    def lock(self) -> Path:
-        return self.below(LOCALSTATEDIR) / "lock"
-
-    @property
-    def conf(self) -> Path:
-        return self.below(SYSCONFDIR) / "ganeti"
 
     @property
     def queue(self) -> Path:

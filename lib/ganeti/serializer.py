@@ -25,12 +25,11 @@ Json: typing.TypeAlias = Any
 
 T = TypeVar("T")
 
-_COMPACT = (",", ":")
-
 
 def dumps(value: object) -> str:
     """Compact JSON text in one line, ASCII only."""
-    return simplejson.dumps(value, separators=_COMPACT, default=_plain, allow_nan=False)
+    text: str = _ENCODER.encode(value)
+    return text
 
 
 def dump_bytes(value: object) -> bytes:
@@ -85,6 +84,9 @@ def _plain(value: object) -> Json:
     if hasattr(value, "__dataclass_fields__"):
         return encode(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_ENCODER = simplejson.JSONEncoder(separators=(",", ":"), default=_plain, allow_nan=False)
 
 
 def sign(key: str, text: str, salt: str) -> str:

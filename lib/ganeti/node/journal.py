@@ -109,14 +109,13 @@ class JournalStore:
         return self.paths.archive / str(int(found[1]) // JOBS_PER_ARCHIVE_DIRECTORY) / name
 
     def _path(self, name: str) -> Path:
-        known = {
-            CONFIG: self.paths.config_journal,
-            QUEUE: self.paths.queue_journal,
-            CONFIG_DATA: self.paths.config_data,
-        }
-        if name not in known:
-            raise ParseError(f"{name!r} is not a journal; known: {', '.join(known)}")
-        return known[name]
+        if name == QUEUE:
+            return self.paths.queue_journal
+        if name == CONFIG:
+            return self.paths.config_journal
+        if name == CONFIG_DATA:
+            return self.paths.config_data
+        raise ParseError(f"{name!r} is not a journal; known: {CONFIG}, {QUEUE}, {CONFIG_DATA}")
 
     def _promise(self, name: str) -> Promise:
         return Promise(self._path(name), lock_of(self.paths, name), self.disk)
@@ -154,7 +153,7 @@ class JournalStore:
         here = header_of(self.disk, path)
         if here is None or str(here) != generation:
             return self._state(path, refused="the journal here is of another generation")
-        refused = self._promise(name).refusal(here)
+        refused = self._promise(name).refusal_here(here)
         if refused:
             return self._state(path, refused=refused, deposed=True)
         file = self.disk.append_file(path, mode=MODE)

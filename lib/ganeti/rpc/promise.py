@@ -57,10 +57,11 @@ class Promise:
 
     def refusal(self, generation: Generation) -> str:
         """Why a master of this generation is not obeyed; empty: it is."""
-        known = self.known()
-        if known is None or generation.term > known.term or generation.is_of(known):
-            return ""
-        return f"this node obeys the master that began term {known}, not {generation}"
+        return _refusal(generation, self.known())
+
+    def refusal_here(self, generation: Generation) -> str:
+        """The same, of the master whose generation the journal here has."""
+        return _refusal(generation, self.promised())
 
     def give(self, generation: Generation) -> str:
         """The node obeys this master from now on, durably; or the refusal."""
@@ -73,9 +74,10 @@ class Promise:
 
     def promised(self) -> Generation | None:
         """What was promised; None: nothing yet."""
-        if not self.disk.exists(self.path):
+        try:
+            text = self.disk.read(self.path).decode("ascii", "replace").strip()
+        except FileNotFoundError:
             return None
-        text = self.disk.read(self.path).decode("ascii", "replace").strip()
         try:
             return Generation.parse(text)
         except ParseError as error:
@@ -84,11 +86,18 @@ class Promise:
             ) from None
 
 
+def _refusal(generation: Generation, known: Generation | None) -> str:
+    if known is None or generation.term > known.term or generation.is_of(known):
+        return ""
+    return f"this node obeys the master that began term {known}, not {generation}"
+
+
 def header_of(disk: Disk, journal: Path) -> Generation | None:
     """The generation of the file; None without one, and for one that is no journal."""
-    if not disk.exists(journal):
+    try:
+        line = disk.read(journal, 0, HEADER_BYTES).split(b"\n", 1)[0]
+    except FileNotFoundError:
         return None
-    line = disk.read(journal, 0, HEADER_BYTES).split(b"\n", 1)[0]
     try:
         return read_header(line, str(journal)).generation
     except (ConfigurationError, ParseError):
