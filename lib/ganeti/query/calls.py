@@ -17,7 +17,7 @@ from ganeti.model.node import Node
 from ganeti.opcodes.filter import from_json
 from ganeti.query.answer import Answer
 from ganeti.query.cluster import cluster_info, config_values
-from ganeti.query.engine import QueryEngine, query_fields
+from ganeti.query.engine import QueryEngine, ambiguous, not_found, query_fields
 from ganeti.query.objects import query_objects
 from ganeti.serializer import Json
 from ganeti.types import QueryResource, TagKind
@@ -75,7 +75,7 @@ async def exports(engine: QueryEngine, nodes: Sequence[str], use_locking: bool) 
     _refuse_locking(use_locking)
     config = engine.config()
     for name in nodes:
-        _found(config.find_node(name), "Node", name)
+        _found(config.find_node(name), "Node", name, config.nodes_like(name))
     return await engine.older(QueryResource.EXPORT, nodes, ["node", "export"])
 
 
@@ -142,9 +142,10 @@ def _refuse_locking(use_locking: bool) -> None:
         raise OpPrereqError("Sync queries are not allowed", Code.INVAL)
 
 
-def _found(thing: T | None, noun: str, name: str) -> T:
+def _found(thing: T | None, noun: str, name: str, like: Sequence[str] = ()) -> T:
+    """`like`: what a shortened name may stand for."""
     if thing is None:
-        raise OpPrereqError(f"{noun} name {name} not found", Code.NOENT)
+        raise ambiguous(noun, name, like) if like else not_found(noun, name)
     return thing
 
 
@@ -156,10 +157,11 @@ def _tagged(
         case TagKind.CLUSTER:
             return config.cluster
         case TagKind.NODE:
-            return _found(config.find_node(name), "Node", name)
+            return _found(config.find_node(name), "Node", name, config.nodes_like(name))
         case TagKind.NODEGROUP:
             return _found(config.find_group(name), "NodeGroup", name)
         case TagKind.INSTANCE:
-            return _found(config.find_instance(name), "Instance", name)
+            found = config.find_instance(name)
+            return _found(found, "Instance", name, config.instances_like(name))
         case TagKind.NETWORK:
             return _found(config.find_network(name), "Network", name)

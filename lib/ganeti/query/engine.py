@@ -189,15 +189,24 @@ def names_like(config: Snapshot, what: QueryResource) -> Like:
     return lambda name: ()
 
 
+def ambiguous(noun: str, name: str, like: Sequence[str]) -> OpPrereqError:
+    return OpPrereqError(
+        f"{noun} name {name} is ambiguous: {', '.join(like)}",
+        Code.NOENT,
+        hint="give the full name, or the uuid",
+    )
+
+
+def not_found(noun: str, name: str) -> OpPrereqError:
+    hint = "options come before names" if name.startswith("-") else ""
+    return OpPrereqError(f"{noun} name {name} not found", Code.NOENT, hint=hint)
+
+
 def find(table: Table[R], name: str, like: Like) -> R | None:
     """The row of this name; OpPrereqError NOENT when the name fits several."""
     row = table.find(name)
     if row is None and (several := like(name)):
-        raise OpPrereqError(
-            f"{table.noun} name {name} is ambiguous: {', '.join(several)}",
-            Code.NOENT,
-            hint="give the full name, or the uuid",
-        )
+        raise ambiguous(str(table.noun), name, several)
     return row
 
 
@@ -209,8 +218,7 @@ def find_all(table: Table[R], names: Iterable[str | int], like: Like) -> list[R]
         if row is not None:
             rows.append(row)
         elif table.noun is not None:
-            hint = "options come before names" if str(name).startswith("-") else ""
-            raise OpPrereqError(f"{table.noun} name {name} not found", Code.NOENT, hint=hint)
+            raise not_found(table.noun, str(name))
     return rows
 
 
