@@ -176,8 +176,9 @@ def test_an_intent_that_says_nothing_is_told(tmp_path: Path) -> None:
 
 @BOTH
 @pytest.mark.parametrize("resume", [True, False], ids=["resume", "again"])
+@pytest.mark.parametrize("restart", [False, True], ids=["killed", "restarted"])
 def test_it_goes_on_after_a_kill_at_any_step(
-    tmp_path: Path, old: Version, new: Version, resume: bool
+    tmp_path: Path, old: Version, new: Version, resume: bool, restart: bool
 ) -> None:
     for nth in itertools.count(1):
         bed = UpgradeBed(tmp_path / str(nth), old)
@@ -189,6 +190,8 @@ def test_it_goes_on_after_a_kill_at_any_step(
         except Killed:
             bed.kill_at = 0
         begun = bed.shell.paths.intent_to_upgrade.exists()
+        if restart:
+            bed.restart_machines()
         words = ["--resume"] if resume and begun else ["--to", str(new)]
         ended = bed.run(*words)
         assert (ended.status, bed.state()) == (0, bed.good(new)), bed.events[nth - 1 :]
@@ -240,11 +243,11 @@ def test_a_roll_back_that_is_broken_off_goes_on(tmp_path: Path, old: Version, ne
     plain.fail_at = failing = first_conversion(plain, new)
     plain.run("--to", str(new))
     for nth in range(failing + 1, len(plain.events) + 1):
-        for kind in ("kill", "fail"):
+        for kind in ("kill", "restart", "fail"):
             bed = UpgradeBed(tmp_path / f"{kind}{nth}", old)
             bed.fail_at = failing
-            bed.kill_at = nth if kind == "kill" else 0
-            if kind == "kill":
+            bed.kill_at = 0 if kind == "fail" else nth
+            if kind != "fail":
                 with pytest.raises(Killed):
                     bed.run("--to", str(new))
             else:
@@ -252,6 +255,8 @@ def test_a_roll_back_that_is_broken_off_goes_on(tmp_path: Path, old: Version, ne
                 fail_twice(bed, failing, nth)
                 bed.run("--to", str(new))
             bed.kill_at = bed.fail_at = 0
+            if kind == "restart":
+                bed.restart_machines()
             if bed.shell.paths.intent_to_upgrade.exists():
                 ended = bed.run("--resume")
                 assert ended.status == 1 and "was rolled back" in ended.err

@@ -28,7 +28,10 @@ NAME = "vm1.example.com"
 NEW = Version(OWN.major, OWN.minor + 1)
 FORMS = {OWN: "3000000", NEW: "3010000"}
 
-pytestmark = pytest.mark.skipif(not os.path.exists(QEMU), reason=f"needs {QEMU}")
+pytestmark = [
+    pytest.mark.skipif(not os.path.exists(QEMU), reason=f"needs {QEMU}"),
+    pytest.mark.timeout(300),  # it installs the software twice
+]
 
 
 @pytest.fixture(scope="module")

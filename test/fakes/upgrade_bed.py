@@ -181,6 +181,11 @@ class UpgradeBed:
     def form(self) -> int:
         return int(json.loads(self.config.read_text())["version"])
 
+    def restart_machines(self) -> None:
+        """Their daemons start, as far as they can, in the versions that the links choose."""
+        for node in self.nodes.values():
+            self._start(node, node.active)
+
     def is_offline(self, node: Node) -> bool:
         return node.name in self.shell.paths.ssconf("offline_nodes").read_text().split()
 

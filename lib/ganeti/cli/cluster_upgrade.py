@@ -177,21 +177,17 @@ class _Runner:
         self._was_handed_over = upgrade.intent.handed_over
 
     def go(self) -> int:
-        from ganeti.cli.upgrade_steps import AFTER, BEFORE
+        from ganeti.cli.upgrade_steps import AFTER, BEFORE, STEPS
 
         intent = self._intent
+        if intent.step and intent.step not in [step.name for step in STEPS]:
+            raise Refused(f"Version {self._own} knows no step {intent.step!r} of the {intent}")
         if intent.back:
+            self._stop_again()
             self._roll_back()
-            raise Refused(
-                f"The {intent} was rolled back: version {intent.old} is in use, as before"
-            )
-        names = [step.name for step in (*BEFORE, *AFTER)]
-        if intent.step and intent.step not in names:
-            raise Refused(
-                f"Step {intent.step!r} of the {intent} is not known to version {self._own}"
-            )
-        first = names.index(intent.step) if intent.step else 0
+            raise Refused(f"The {intent} was rolled back, version {intent.old} is in use as before")
         try:
+            first = self._first()
             for step in BEFORE[first:]:
                 self._do(step, intent.old)
         except (GenericError, OSError, KeyboardInterrupt) as error:
@@ -205,6 +201,30 @@ class _Runner:
                     " cause is mended, gnt-cluster upgrade --resume goes on from here"
                 ) from error
         return self._end()
+
+    def _first(self) -> int:
+        """The step to go on with. What was archived before a crash may have changed since."""
+        from ganeti.cli.upgrade_steps import STEPS
+
+        intent, names = self._intent, [step.name for step in STEPS]
+        if not intent.step:
+            return 0
+        converting = names.index("convert-back" if intent.downgrades else "convert")
+        if names.index("stop") < names.index(intent.step) < converting:
+            intent.note(step="stop", backup="")
+        else:
+            self._stop_again()
+        return names.index(intent.step)
+
+    def _stop_again(self) -> None:
+        """Daemons that should be stopped are: a node may have been started anew meanwhile."""
+        from ganeti.cli.upgrade_steps import BEFORE
+
+        names = [step.name for step in BEFORE]
+        if self._intent.step in names[names.index("stop") + 1 :]:
+            step = BEFORE[names.index("stop")]
+            self._tell(step.says)
+            step.do(self._upgrade)
 
     def _do(self, step: Step, speaks: Version) -> None:
         self._intent.note(step=step.name)
