@@ -210,6 +210,26 @@ def test_a_communication_network_appears_in_every_group(cluster: ClusterBed) -> 
     cluster.ok("gnt-group remove later")
 
 
+def test_the_script_for_the_master_address_goes_to_all_nodes(cluster: ClusterBed) -> None:
+    here, there = (cluster.cluster.paths(n).conf / "scripts/master-ip-setup" for n in (1, 2))
+    cluster.ok("gnt-cluster modify --use-external-mip-script=yes")
+    try:
+        assert "ENODEUSERSCRIPTS" in cluster("gnt-cluster verify --error-codes").out
+        here.parent.mkdir()
+        here.write_text("#!/bin/sh\n")
+        here.chmod(0o755)
+        cluster.ok("gnt-cluster redist-conf")
+        assert (there.read_text(), there.stat().st_mode & 0o777) == ("#!/bin/sh\n", 0o755)
+        there.write_text("#!/bin/sh\nexit 1\n")
+        said = cluster("gnt-cluster verify --error-codes").out
+        assert "ENODEUSERSCRIPTS" not in said
+        assert [
+            line for line in said.splitlines() if "ECLUSTERFILECHECK" in line and here.name in line
+        ]
+    finally:
+        cluster.ok("gnt-cluster modify --use-external-mip-script=no")
+
+
 def test_disks_are_verified_in_each_group(cluster: ClusterBed) -> None:
     assert "No disks need to be activated." in cluster.ok("gnt-cluster verify-disks")
     cluster.ok("gnt-cluster repair-disk-sizes")

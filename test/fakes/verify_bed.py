@@ -47,7 +47,8 @@ class VerifyCalls(FakeCalls):
             "filelist": {
                 path: digest
                 for path, digest in files.items()
-                if node.master_candidate or not path.endswith("config.data")
+                if (node.master_candidate or not path.endswith("config.data"))
+                and (node.vm_capable or "/kvm-" not in path)
             },
             "client-cert": [None, DIGEST.format(node.name)],
             "instancelist": sorted(place.running),

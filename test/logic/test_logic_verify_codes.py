@@ -21,7 +21,7 @@ from ganeti.model.report import HOOK_FAILED, BlockDeviceStatus, MirrorOutcome, R
 from ganeti.opcodes.cluster import OpClusterVerify, OpClusterVerifyGroup
 from ganeti.paths import Paths
 from ganeti.rpc.base import Outcome, Target
-from ganeti.types import AdminState, DiskTemplate
+from ganeti.types import AdminState, DiskTemplate, HypervisorKind
 from ganeti.utils import x509
 from ganeti.version import CONFIG_VERSION, RELEASE
 
@@ -160,6 +160,22 @@ def regular_node_with_configuration(bed: VerifyBed) -> None:
     file_state(lambda sums: sums)(bed)
 
 
+def script_state(change: Any, **of_node3: Any) -> Harm:
+    """The same with KVM, whose scripts for interfaces are on all nodes that can have instances."""
+
+    def harm(bed: VerifyBed) -> None:
+        bed.change_cluster(enabled_hypervisors=(HypervisorKind.FAKE, HypervisorKind.KVM))
+        bed.change_node("node3", **of_node3)
+        file_state(change)(bed)
+
+    return harm
+
+
+def unreadable(bed: VerifyBed) -> None:
+    bed.services.paths.spice_pem.unlink()
+    bed.services.paths.spice_pem.mkdir()
+
+
 def server_certificate(days: int) -> Harm:
     def harm(bed: VerifyBed) -> None:
         bed.services.paths.rapi_pem.write_bytes(x509.make_server(NOW - 1, days=days).pem())
@@ -219,6 +235,7 @@ SCENARIOS: list[tuple[str, str, Harm]] = [
     ("an expired certificate", "ECLUSTERCERT", server_certificate(0)),
     ("a certificate of six days", "ECLUSTERCERT", server_certificate(6)),
     ("a missing one", "ECLUSTERCERT", lambda bed: bed.services.paths.client_pem.unlink()),
+    ("one that can't be read", "ECLUSTERCERT", unreadable),
     ("no certificate is listed", "ECLUSTERCLIENTCERT", candidate_certs(lambda known, bed: {})),
     (
         "two candidates with one certificate",
@@ -243,6 +260,14 @@ SCENARIOS: list[tuple[str, str, Harm]] = [
     ("a file that differs", "ECLUSTERFILECHECK", file_state(wrong_sum("server.pem"))),
     ("an optional file on some nodes", "ECLUSTERFILECHECK", file_state(without("rapi/users"))),
     ("a file where it must not be", "ECLUSTERFILECHECK", regular_node_with_configuration),
+    ("a script on some nodes", "ECLUSTERFILECHECK", script_state(without("kvm-vif-bridge"))),
+    ("a script that differs", "ECLUSTERFILECHECK", script_state(wrong_sum("kvm-ifdown"))),
+    (
+        "a script where no instance can be",
+        "ECLUSTERFILECHECK",
+        script_state(lambda sums: sums, vm_capable=False),
+    ),
+    ("paths that differ", "ECLUSTERFILECHECK", file_state(wrong_sum("file-storage-paths"))),
     ("tags that exclude each other", "EEXTAGS", tagged_alike),
     ("runs on an offline node", "EINSTANCEBADNODE", offline_primary),
     ("on a node not for instances", "EINSTANCEBADNODE", node("node2", vm_capable=False)),
@@ -336,6 +361,19 @@ def test_some_are_only_warnings(bed: VerifyBed, code: str) -> None:
     next(harm for _, one, harm in SCENARIOS if one == code)(bed)
     clean, lines = bed.verify()
     assert clean and all(line.startswith("  - WARNING") for line in findings(lines)), lines
+
+
+@pytest.mark.parametrize("holders", [[], ["node1"], ["node1", "node2", "node3"]], ids=len)
+def test_scripts_for_interfaces_may_be_nowhere(bed: VerifyBed, holders: list[str]) -> None:
+    """Nor need the master, from which they come, be a node for instances to have them."""
+    script_state(lambda sums: sums)(bed)
+    bed.change_node("node1", vm_capable=False)
+    only_master = holders == ["node1"]
+    sums = dict.fromkeys(bed.rpc.asked["filelist"], "0" * 40)
+    for name in ("node1", "node2", "node3"):
+        bed.tell(name, filelist=sums if name in holders else without("kvm-")(sums))
+    lines = [line for line in findings(bed.verify()[1]) if "kvm-" in line]
+    assert len(lines) == (2 if only_master else 0), lines
 
 
 def test_a_failing_hook_is_told_under_its_code(bed: VerifyBed) -> None:

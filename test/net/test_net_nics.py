@@ -189,10 +189,20 @@ def test_a_script_connects_what_nothing_else_does(cluster: NetBed) -> None:
     assert not [name for name in plain if name.startswith("NETWORK_")]
 
 
+def compared(bed: NetBed) -> list[str]:
+    """What verification says about scripts for interfaces."""
+    said = bed("gnt-cluster verify --error-codes")
+    lines = [line for line in said.out.splitlines() if "/kvm-" in line]
+    assert all("ECLUSTERFILECHECK" in line for line in lines)
+    return lines
+
+
 def test_scripts_go_to_the_other_nodes(cluster: NetBed) -> None:
     cluster.nodes.write(1, f"{CONF}/kvm-vif-bridge", IFUP, mode="755")
     cluster.nodes.write(1, f"{CONF}/kvm-ifdown", IFDOWN, mode="755")
+    assert len(compared(cluster)) == 2
     cluster.ok("gnt-cluster redist-conf")
+    assert compared(cluster) == []
     for name, text in (("kvm-vif-bridge", IFUP), ("kvm-ifdown", IFDOWN)):
         assert cluster.nodes.read(2, f"{CONF}/{name}") == text
         assert cluster("test -x", f"{CONF}/{name}", node=2).rc == 0

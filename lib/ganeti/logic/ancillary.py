@@ -10,6 +10,7 @@ import pwd
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.logic.base import WARNING, Services
@@ -18,6 +19,8 @@ from ganeti.paths import Paths
 from ganeti.rpc import calls
 from ganeti.rpc.packed import pack
 from ganeti.types import HypervisorKind
+
+MASTER_IP_SCRIPT: Final = "scripts/master-ip-setup"
 
 
 def ancillary_files(config: Snapshot, paths: Paths) -> list[Path]:
@@ -35,6 +38,8 @@ def ancillary_files(config: Snapshot, paths: Paths) -> list[Path]:
     ]
     if config.cluster.modify_etc_hosts and not paths.is_virtual:
         files.append(paths.etc_hosts)
+    if config.cluster.use_external_mip_script:
+        files.append(paths.conf / MASTER_IP_SCRIPT)
     return files
 
 

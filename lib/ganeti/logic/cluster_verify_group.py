@@ -23,7 +23,7 @@ from ganeti.logic.verify_node import (
     os_findings,
     ssconf_findings,
 )
-from ganeti.logic.verify_questions import enabled, questions, ssconf_checksums, wanted_files
+from ganeti.logic.verify_questions import enabled, file_rules, questions, ssconf_checksums
 from ganeti.logic.verify_report import CODES, OF_CONFIG, Finding, Reporter
 from ganeti.model.fill import node_disk
 from ganeti.model.group import NodeGroup
@@ -187,21 +187,13 @@ class ClusterVerifyGroup(LogicalUnit[OpClusterVerifyGroup, VerifyPlan]):
     ) -> Iterator[Finding]:
         """`before`: the configuration before its files were brought to the nodes."""
         paths = self.services.paths
-        may_be_absent = (paths.rapi_users, paths.rapi_roles, paths.rapi_tokens, paths.known_hosts)
-        optional = [paths.virtual(path) for path in may_be_absent]
-        everywhere = [path for path in wanted_files(config, paths) if path not in optional]
         checksums = {
             config.nodes[uuid].name: told["filelist"]
             for uuid, told in answers.items()
             if isinstance(told.get("filelist"), dict)
         }
-        yield from file_findings(
-            checksums,
-            everywhere,
-            optional,
-            [paths.virtual(paths.config_data)],
-            [node.name for node in config.candidates()],
-        )
+        for rule in file_rules(config, paths):
+            yield from file_findings(checksums, rule)
         expected = ssconf_checksums(before, self.services.snapshot(), paths)
         yield from ssconf_findings(checksums, expected)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ganeti.alloc.cluster import EXCLUSION_TAG_PREFIX
 from ganeti.config.snapshot import Snapshot
+from ganeti.logic.verify_questions import FileRule
 from ganeti.logic.verify_report import Finding
 from ganeti.model.node import Node
 from ganeti.model.report import OsReport
@@ -222,26 +223,20 @@ def _os_differences(
                 yield Finding("ENODEOS", name, text)
 
 
-def file_findings(
-    checksums: Mapping[str, Mapping[str, str]],
-    everywhere: Sequence[str],
-    optional: Sequence[str],
-    on_candidates: Sequence[str],
-    candidates: Sequence[str],
-) -> Iterator[Finding]:
+def file_findings(checksums: Mapping[str, Mapping[str, str]], rule: FileRule) -> Iterator[Finding]:
     """Files that are missing or differ. `checksums`: node name → path → SHA1."""
-    for path in (*everywhere, *optional, *on_candidates):
+    wanted = set(checksums) if rule.on is None else set(rule.on) & set(checksums)
+    for path in rule.paths:
         holders: dict[str, list[str]] = defaultdict(list)
         for name, found in sorted(checksums.items()):
             if path in found:
                 holders[found[path]].append(name)
         having = {name for names in holders.values() for name in names}
-        wanted = set(candidates) & set(checksums) if path in on_candidates else set(checksums)
         missing = sorted(wanted - having)
-        if missing and not (path in optional and not having):
+        if missing and not (rule.optional and not having):
             text = f"File {path} is missing from node(s) {', '.join(missing)}"
             yield Finding("ECLUSTERFILECHECK", "", text)
-        extra = sorted(having - wanted)
+        extra = sorted(having - wanted - set(rule.tolerated_on))
         if extra:
             text = f"File {path} should not exist on node(s) {', '.join(extra)}"
             yield Finding("ECLUSTERFILECHECK", "", text)

@@ -6,11 +6,13 @@ Sources: facts/node-rpc.json (node_verify_items), facts/master.md §A7.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from ganeti.config.distribute import ssconf_that_fits
 from ganeti.config.snapshot import Snapshot
-from ganeti.logic.ancillary import ancillary_files
+from ganeti.logic.ancillary import MASTER_IP_SCRIPT, ancillary_files, hypervisor_files
 from ganeti.model.group import NodeGroup
 from ganeti.model.inherit import cluster_hvparams, fill_hvparams, fill_ndparams, fill_nic
 from ganeti.model.instance import Instance
@@ -21,7 +23,6 @@ from ganeti.serializer import Json
 from ganeti.types import DiskTemplate, NicMode
 
 ASSESSMENT = "hvparam_assessment"
-MASTER_IP_SCRIPT = "scripts/master-ip-setup"
 
 
 def questions(
@@ -41,9 +42,8 @@ def questions(
     hypervisors = enabled(config)
     wanted: dict[str, Json] = {
         "filelist": [
-            *wanted_files(config, paths),
+            *(path for rule in file_rules(config, paths) for path in rule.paths),
             *(paths.virtual(paths.ssconf(key)) for key in KEYS),
-            paths.virtual(paths.config_data),
         ],
         "nodelist": [[one.name for one in online], ssh_targets(config, group), candidates],
         "node-net-test": [
@@ -86,10 +86,43 @@ def enabled(config: Snapshot) -> list[str]:
     return [str(hypervisor) for hypervisor in config.cluster.enabled_hypervisors]
 
 
-def wanted_files(config: Snapshot, paths: Paths) -> list[str]:
-    """Files that every node holds, or that at least all or none do."""
+@dataclass(frozen=True, slots=True)
+class FileRule:
+    """Files that are the same wherever they are; `on`, `tolerated_on`: names of nodes, None all.
+
+    An `optional` one may also be on none of them.
+    """
+
+    paths: Sequence[str]
+    optional: bool = False
+    on: Collection[str] | None = None
+    tolerated_on: Collection[str] = ()
+
+
+def file_rules(config: Snapshot, paths: Paths) -> list[FileRule]:
+    """What nodes hold (facts/config-data.md §11), but for the ssconf files."""
+    may_be_absent = {paths.rapi_users, paths.rapi_roles, paths.rapi_tokens, paths.known_hosts}
     files = [*ancillary_files(config, paths), paths.server_pem]
-    return [paths.virtual(path) for path in files]
+    optional = [path for path in files if path in may_be_absent]
+    if {DiskTemplate.FILE, DiskTemplate.SHARED_FILE} & {*config.cluster.enabled_disk_templates}:
+        optional.append(paths.file_storage_paths)
+    able = [node.name for node in config.nodes.values() if node.vm_capable]
+    candidates = [node.name for node in config.candidates()]
+
+    def shown(some: Iterable[Path]) -> list[str]:
+        return [paths.virtual(path) for path in some]
+
+    return [
+        FileRule(shown(path for path in files if path not in may_be_absent)),
+        FileRule(shown(optional), optional=True),
+        FileRule(
+            shown(hypervisor_files(config, paths)),
+            optional=True,
+            on=able,
+            tolerated_on=[config.master().name],  # from there they come
+        ),
+        FileRule(shown([paths.config_data]), on=candidates),
+    ]
 
 
 def ssconf_checksums(before: Snapshot, after: Snapshot, paths: Paths) -> dict[str, str]:
