@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from ganeti.errors import ProgrammerError
 from ganeti.model import params
@@ -116,6 +116,35 @@ def moment(name: str, title: str, get: Callable[[R], Json | FieldStatus], doc: s
 
 def other(name: str, title: str, get: Callable[[R], Json | FieldStatus], doc: str) -> Field[R]:
     return Field(name, title, Kind.OTHER, doc, get)
+
+
+class Kept(Protocol):
+    """What every object of the configuration has."""
+
+    @property
+    def uuid(self) -> str: ...
+    @property
+    def serial_no(self) -> int: ...
+    @property
+    def ctime(self) -> float: ...
+    @property
+    def mtime(self) -> float: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+
+
+def kept(
+    noun: str, get: Callable[[R], Kept], created: str = "When it was created"
+) -> list[Field[R]]:
+    """The fields of what every object of the configuration has."""
+    changes = f"How often the configuration of the {noun} has changed, from 1"
+    return [
+        text("uuid", "UUID", lambda row: get(row).uuid, "UUID"),
+        number("serial_no", "SerialNo", lambda row: get(row).serial_no, changes),
+        moment("ctime", "CTime", lambda row: get(row).ctime, created),
+        moment("mtime", "MTime", lambda row: get(row).mtime, "When it was last changed"),
+        other("tags", "Tags", lambda row: list(get(row).tags), "Tags"),
+    ]
 
 
 _PARAM_KINDS: Final = {

@@ -14,7 +14,7 @@ from ganeti.model.params_node import ND_PARAMS
 from ganeti.query.fields import (
     Field,
     Need,
-    moment,
+    kept,
     number,
     other,
     parameter,
@@ -64,12 +64,7 @@ class GroupRow:
 
 _ROWS: Final[list[Field[GroupRow]]] = [
     text("name", "Group", lambda row: row.group.name, "Name"),
-    text("uuid", "UUID", lambda row: row.group.uuid, "UUID"),
-    number("serial_no", "SerialNo", lambda row: row.group.serial_no,
-        "How often the configuration of the group has changed, from 1"),
-    moment("ctime", "CTime", lambda row: row.group.ctime, "When it was created"),
-    moment("mtime", "MTime", lambda row: row.group.mtime, "When it was last changed"),
-    other("tags", "Tags", lambda row: row.group.tags, "Tags"),
+    *kept("group", lambda row: row.group),
     text("alloc_policy", "AllocPolicy", lambda row: row.group.alloc_policy,
         "Whether allocators may use it: preferred, last_resort or unallocable"),
     number("node_cnt", "Nodes", lambda row: len(row.nodes), "How many nodes"),

@@ -17,8 +17,8 @@ from ganeti.query.fields import (
     flag,
     host,
     indexed,
+    kept,
     live,
-    moment,
     number,
     other,
     parameter,
@@ -177,12 +177,7 @@ def _parameter_fields() -> list[Field[InstanceRow]]:
 
 _OWN: Final[list[Field[InstanceRow]]] = [
     host("name", "Instance", lambda row: row.instance.name, "Name"),
-    text("uuid", "UUID", lambda row: row.instance.uuid, "UUID"),
-    number("serial_no", "SerialNo", lambda row: row.instance.serial_no,
-        "How often the configuration of the instance has changed, from 1"),
-    moment("ctime", "CTime", lambda row: row.instance.ctime, "When it was created"),
-    moment("mtime", "MTime", lambda row: row.instance.mtime, "When it was last changed"),
-    other("tags", "Tags", lambda row: row.instance.tags, "Tags"),
+    *kept("instance", lambda row: row.instance),
     text("os", "OS", lambda row: row.instance.os, "OS definition, with its variant"),
     text("hypervisor", "Hypervisor", lambda row: row.instance.hypervisor, "Hypervisor"),
     other("network_port", "Network_port", lambda row: row.instance.network_port,

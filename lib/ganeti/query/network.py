@@ -9,7 +9,7 @@ from typing import Final
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.model.network import Network
-from ganeti.query.fields import Field, Need, moment, number, other, table, text
+from ganeti.query.fields import Field, Need, kept, number, other, table, text
 from ganeti.query.order import nice_key
 
 
@@ -59,12 +59,7 @@ class NetworkRow:
 
 _ROWS: Final[list[Field[NetworkRow]]] = [
     text("name", "Network", lambda row: row.network.name, "Name"),
-    text("uuid", "UUID", lambda row: row.network.uuid, "UUID"),
-    number("serial_no", "SerialNo", lambda row: row.network.serial_no,
-        "How often the configuration of the network has changed, from 1"),
-    moment("ctime", "CTime", lambda row: row.network.ctime, "When it was created"),
-    moment("mtime", "MTime", lambda row: row.network.mtime, "When it was last changed"),
-    other("tags", "Tags", lambda row: row.network.tags, "Tags"),
+    *kept("network", lambda row: row.network),
     text("network", "Subnet", lambda row: row.network.network, "IPv4 addresses, as CIDR"),
     other("gateway", "Gateway", lambda row: row.network.gateway, "IPv4 gateway"),
     other("network6", "IPv6Subnet", lambda row: row.network.network6, "IPv6 addresses, as CIDR"),

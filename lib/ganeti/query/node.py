@@ -18,8 +18,8 @@ from ganeti.query.fields import (
     Need,
     flag,
     host,
+    kept,
     live,
-    moment,
     number,
     other,
     parameter,
@@ -122,12 +122,7 @@ def _boot_id(row: NodeRow) -> Json | FieldStatus:
 
 _CONFIG: Final[list[Field[NodeRow]]] = [
     host("name", "Node", lambda row: row.node.name, "Name"),
-    text("uuid", "UUID", lambda row: row.node.uuid, "UUID"),
-    number("serial_no", "SerialNo", lambda row: row.node.serial_no,
-        "How often the configuration of the node has changed, from 1"),
-    moment("ctime", "CTime", lambda row: row.node.ctime, "When it joined"),
-    moment("mtime", "MTime", lambda row: row.node.mtime, "When it was last changed"),
-    other("tags", "Tags", lambda row: row.node.tags, "Tags"),
+    *kept("node", lambda row: row.node, "When it joined"),
     text("pip", "PrimaryIP", lambda row: row.node.primary_ip, "Primary IP address"),
     text("sip", "SecondaryIP", lambda row: row.node.secondary_ip,
         "Secondary IP address, for replication; may be the primary one"),
