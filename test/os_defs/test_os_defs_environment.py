@@ -14,9 +14,8 @@ from ganeti.model.filled import FilledInstance
 from ganeti.os_defs.environment import (
     ScriptDisk,
     core_environment,
-    export_environment,
-    import_environment,
     instance_environment,
+    transfer_environment,
 )
 from ganeti.os_defs.find import OsDefinition
 from ganeti.serializer import Json
@@ -110,12 +109,9 @@ def test_recorded_environments_are_made_exactly(samples: Path, script: str) -> N
             made["INSTANCE_REINSTALL"] = "1"
         if script == "rename":
             made["OLD_INSTANCE_NAME"] = recorded["OLD_INSTANCE_NAME"]
-        if script == "export":
-            index = int(recorded["EXPORT_INDEX"])
-            made = export_environment(made, disks[index], index)
-        if script == "import":
-            index = int(recorded["IMPORT_INDEX"])
-            made = import_environment(made, disks[index], index)
+        if script in ("export", "import"):
+            index = int(recorded[f"{script.upper()}_INDEX"])
+            made = transfer_environment(made, script, disks[index], index)
         assert made == recorded
         seen += 1
     assert seen > 0

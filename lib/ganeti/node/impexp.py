@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from ganeti.errors import GenericError, OpExecError
 from ganeti.model.disk import Disk
@@ -25,8 +25,8 @@ from ganeti.node.context import NodeContext
 from ganeti.node.disk import assemble
 from ganeti.node.guest_os import script_disks
 from ganeti.node.os_task import script_host
+from ganeti.os_defs import find
 from ganeti.os_defs import run as os_run
-from ganeti.os_defs.environment import ScriptDisk
 from ganeti.rpc import calls
 from ganeti.rpc.base import serves
 from ganeti.serializer import Json, decode
@@ -38,11 +38,6 @@ logger = logging.getLogger(__name__)
 
 CONNECT_RETRIES: Final = 10  # facts/constants.json RIE_CONNECT_RETRIES
 DUMP_DIRECTORY_MODE: Final = 0o750
-
-
-MakeScript: TypeAlias = Callable[
-    [os_run.ScriptHost, FilledInstance, Sequence[ScriptDisk], int], os_run.TransferScript
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +155,7 @@ def _source(node: NodeContext, instance: FilledInstance, io: calls.ImpExpIo) -> 
             argv = node.storage(disk.dev_type).dump_argv(disk)
             return Channel(text=shlex.join(argv), disks=(disk.uuid,), size=str(disk.size))
         case ("script", [{} as given, int(index)]):
-            return _script(node, instance, _disk(node, given), index, os_run.export_script)
+            return _script(node, instance, _disk(node, given), index, find.EXPORT)
         case ("guest", [{} as given]):
             return _guest_source(_guest_place(node, _disk(node, given)))
     raise GenericError(f"a transfer can't begin at {io[0]!r} with these arguments")
@@ -178,7 +173,7 @@ def _sink(node: NodeContext, instance: FilledInstance, io: calls.ImpExpIo) -> Ch
             argv = node.storage(disk.dev_type).load_argv(disk)
             return Channel(text=shlex.join(argv), disks=(disk.uuid,), size=str(disk.size))
         case ("script", [{} as given, int(index)]):
-            return _script(node, instance, _disk(node, given), index, os_run.import_script)
+            return _script(node, instance, _disk(node, given), index, find.IMPORT)
         case ("guest", [{} as given]):
             return _guest_sink(_guest_place(node, _disk(node, given)))
     raise GenericError(f"a transfer can't end at {io[0]!r} with these arguments")
@@ -200,17 +195,19 @@ def dump_path(node: NodeContext, path: str) -> Path:
 
 
 def _script(
-    node: NodeContext, instance: FilledInstance, disk: Disk, index: int, make: MakeScript
+    node: NodeContext, instance: FilledInstance, disk: Disk, index: int, name: str
 ) -> Channel:
     """The script in its directory, with its log; its variables come through the environment."""
-    script = make(script_host(node), instance, script_disks(node, instance), index)
+    script = os_run.transfer_script(
+        script_host(node), name, instance, script_disks(node, instance), index
+    )
     script.log.parent.mkdir(0o750, parents=True, exist_ok=True)
     text = f"cd {shlex.quote(script.cwd)}; exec {shlex.join(script.argv)} 2>>"
     return Channel(
         text=f"( {text}{shlex.quote(str(script.log))} )",
         disks=(disk.uuid,),
         environment=script.environment,
-        size=command.SIZE_FROM_SCRIPT if make is os_run.export_script else "",
+        size=command.SIZE_FROM_SCRIPT if name == find.EXPORT else "",
     )
 
 

@@ -129,16 +129,11 @@ def _nic(index: int, nic: Nic, hvparams: Mapping[str, Json]) -> dict[str, str]:
     return made
 
 
-def export_environment(base: Mapping[str, str], disk: ScriptDisk, index: int) -> dict[str, str]:
-    """`base` and what an export script gets for its disk."""
-    return _transfer(base, "EXPORT", disk, index)
-
-
-def import_environment(base: Mapping[str, str], disk: ScriptDisk, index: int) -> dict[str, str]:
-    return _transfer(base, "IMPORT", disk, index)
-
-
-def _transfer(base: Mapping[str, str], word: str, disk: ScriptDisk, index: int) -> dict[str, str]:
+def transfer_environment(
+    base: Mapping[str, str], script: str, disk: ScriptDisk, index: int
+) -> dict[str, str]:
+    """`base` and what the script, export or import, gets for its disk."""
+    word = script.upper()
     made = {**base, f"{word}_INDEX": str(index)}
     if disk.path:
         made |= {f"{word}_DEVICE": disk.path, f"{word}_DISK_PATH": disk.path}

@@ -222,46 +222,21 @@ class TransferScript:
     log: Path
 
 
-def export_script(
+def transfer_script(
     host: ScriptHost,
-    instance: FilledInstance,
-    disks: Sequence[ScriptDisk],
-    index: int,
-    debug_level: int = 0,
-) -> TransferScript:
-    """The script writes a dump of disk `index` to its standard output."""
-    definition = find.require(host.paths, instance.os)
-    base = environment.instance_environment(definition, instance, disks, debug_level)
-    variables = environment.export_environment(base, disks[index], index)
-    return _transfer(host, definition, find.EXPORT, instance, variables, index)
-
-
-def import_script(
-    host: ScriptHost,
-    instance: FilledInstance,
-    disks: Sequence[ScriptDisk],
-    index: int,
-    debug_level: int = 0,
-) -> TransferScript:
-    """The script reads a dump for disk `index` from its standard input."""
-    definition = find.require(host.paths, instance.os)
-    base = environment.instance_environment(definition, instance, disks, debug_level)
-    variables = environment.import_environment(base, disks[index], index)
-    return _transfer(host, definition, find.IMPORT, instance, variables, index)
-
-
-def _transfer(
-    host: ScriptHost,
-    definition: OsDefinition,
     script: str,
     instance: FilledInstance,
-    variables: Mapping[str, str],
+    disks: Sequence[ScriptDisk],
     index: int,
+    debug_level: int = 0,
 ) -> TransferScript:
+    """`find.EXPORT` writes a dump of disk `index` to its output, `find.IMPORT` reads one."""
+    definition = find.require(host.paths, instance.os)
+    base = environment.instance_environment(definition, instance, disks, debug_level)
     log = log_name(script, instance.os, instance.name, host.now, f"disk{index}")
     return TransferScript(
         argv=(str(definition.script(script)),),
         cwd=str(definition.path),
-        environment=variables,
+        environment=environment.transfer_environment(base, script, disks[index], index),
         log=host.paths.os_log / log,
     )
