@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ganeti.config.snapshot import Snapshot
-from ganeti.errors import Code, OpPrereqError
+from ganeti.errors import OpPrereqError
 from ganeti.logic import ask
 from ganeti.logic.base import Held, LockRequest, LogicalUnit
+from ganeti.logic.node_rows import answered, check_fields
 from ganeti.logic.registry import implements
 from ganeti.model.cluster import Cluster
 from ganeti.model.node import Node
@@ -81,12 +82,7 @@ class NodeQueryStorage(LogicalUnit[OpNodeQueryStorage, StoragePlan]):
     """Nodes that do not answer are left out, with a warning."""
 
     def arguments(self) -> None:
-        known = (*OWN_FIELDS, *UNIT_FIELDS)
-        unknown = [field for field in self.op.output_fields if field not in known]
-        if unknown:
-            raise OpPrereqError(
-                f"unknown fields: {', '.join(unknown)}; known: {', '.join(known)}", Code.INVAL
-            )
+        check_fields(self.op.output_fields, (*OWN_FIELDS, *UNIT_FIELDS))
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
         return ask.lock_to_read(config, self.op.nodes)
@@ -104,14 +100,8 @@ class NodeQueryStorage(LogicalUnit[OpNodeQueryStorage, StoragePlan]):
             plan.nodes, calls.storage_list, plan.kind.value, args, self.op.name, asked
         )
         rows: list[Json] = []
-        for node in plan.nodes:
-            outcome = outcomes[node.uuid]
-            if outcome.offline:
-                continue
-            if not outcome.ok:
-                self.warn(f"node {node.name} does not tell its storage: {outcome.error}")
-                continue
-            units = [dict(zip(asked, unit)) for unit in outcome.get()]
+        for node, found in answered(plan.nodes, outcomes, "storage", self.warn):
+            units = [dict(zip(asked, unit)) for unit in found]
             units.sort(key=lambda unit: nice_sort_key(str(unit["name"])))
             rows += [self._row(node, plan.kind, unit) for unit in units]
         return rows

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from ganeti.config.snapshot import Snapshot
-from ganeti.errors import Code, OpPrereqError
 from ganeti.logic import ask
 from ganeti.logic.base import Held, LockRequest, LogicalUnit
+from ganeti.logic.node_rows import answered, check_fields
 from ganeti.logic.registry import implements
 from ganeti.model.disk import Disk
 from ganeti.model.fill import secondary_nodes
@@ -51,11 +51,7 @@ class NodeQueryvols(LogicalUnit[OpNodeQueryvols, tuple[Node, ...]]):
     """The plan is whom to ask: nobody when the cluster has no volume group."""
 
     def arguments(self) -> None:
-        unknown = [field for field in self.op.output_fields if field not in FIELDS]
-        if unknown:
-            raise OpPrereqError(
-                f"unknown fields: {', '.join(unknown)}; known: {', '.join(FIELDS)}", Code.INVAL
-            )
+        check_fields(self.op.output_fields, FIELDS)
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
         return ask.lock_to_read(config, self.op.nodes)
@@ -67,14 +63,8 @@ class NodeQueryvols(LogicalUnit[OpNodeQueryvols, tuple[Node, ...]]):
         outcomes = self.rpc.all(plan, calls.node_volumes)
         users = owners(self.services.snapshot())
         rows: list[Json] = []
-        for node in plan:
-            outcome = outcomes[node.uuid]
-            if outcome.offline:
-                continue
-            if not outcome.ok:
-                self.warn(f"node {node.name} does not tell its volumes: {outcome.error}")
-                continue
-            for volume in sorted(outcome.get(), key=lambda one: (one.vg, one.name)):
+        for node, volumes in answered(plan, outcomes, "volumes", self.warn):
+            for volume in sorted(volumes, key=lambda one: (one.vg, one.name)):
                 known = {
                     "phys": volume.dev,
                     "vg": volume.vg,
