@@ -12,7 +12,6 @@ from ganeti.cli.run import Run
 from ganeti.cli.table import Column
 from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
 from ganeti.serializer import Json
-from ganeti.utils.text import nice_sorted
 
 PROGRAM = Program("gnt-os", aliases={"show": "info"})
 
@@ -84,7 +83,7 @@ def diagnose(run: Run) -> int:
     found = _ask(run, DIAGNOSE_FIELDS)
     as_data = providers.as_data(run, found)
     for one in found:
-        verdict = _verdict(one["node_status"])
+        verdict = providers.verdict(one["node_status"])
         if verdict != "valid":
             status = EXIT_FAILURE
         if not as_data:
@@ -93,53 +92,26 @@ def diagnose(run: Run) -> int:
     return status
 
 
-def _verdict(nodes: Mapping[str, Json]) -> str:
-    """`valid` when the first copy is so on every node, else `partial valid` or `invalid`."""
-    good = [bool(copies and copies[0][1]) for copies in nodes.values()]
-    if all(good):
-        return "valid"
-    return "partial valid" if any(good) else "invalid"
-
-
 def _diagnose_lines(one: Mapping[str, Json], verdict: str) -> list[str]:
     marks = "".join(f" [{word}]" for word in ("hidden", "blacklisted") if one[word])
     lines = [f"OS: {one['name']} [global status: {verdict}]{marks}"]
     if one["variants"]:
         lines.append(f"  Variants: [{', '.join(one['variants'])}]")
-    for node in nice_sorted(one["node_status"]):
-        copies = one["node_status"][node]
-        if not copies:
-            lines.append(f"  Node: {node}, status: OS not found")
-            continue
-        lines.append(f"  Node: {node}, {_copy_text(*copies[0])}")
-        lines += [
-            f"    [hidden] path: {path}, status: {_status_text(valid, why)}"
-            for path, valid, why, *_ in copies[1:]
-        ]
-    return [*lines, ""]
+    return [*lines, *providers.node_lines(one["node_status"], "OS", _marks), ""]
 
 
-def _copy_text(
-    path: str,
-    valid: bool,
-    why: str,
+def _marks(
     variants: Sequence[str],
     parameters: Sequence[Sequence[str]],
     versions: Sequence[int],
     trusted: bool = True,
-) -> str:
-    groups = [f"API versions: {_comma(versions)}" if versions else "no API versions declared"]
+) -> list[str]:
+    marks = [f"API versions: {_comma(versions)}" if versions else "no API versions declared"]
     if variants:
-        groups.append(f"variants: {_comma(variants)}")
+        marks.append(f"variants: {_comma(variants)}")
     if parameters:
-        groups.append(f"parameters: {_comma([name for name, *_ in parameters])}")
-    groups.append("trusted" if trusted else "untrusted")
-    shown = " ".join(f"[{group}]" for group in groups)
-    return f"status: {_status_text(valid, why)} (path: {path}) {shown}"
-
-
-def _status_text(valid: bool, why: str) -> str:
-    return "valid" if valid else f"invalid - {why}"
+        marks.append(f"parameters: {_comma([name for name, *_ in parameters])}")
+    return [*marks, "trusted" if trusted else "untrusted"]
 
 
 def _comma(values: Sequence[object]) -> str:

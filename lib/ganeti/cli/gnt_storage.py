@@ -62,28 +62,13 @@ def diagnose(run: Run) -> int:
 
 
 def _diagnose_lines(one: Mapping[str, Any]) -> Iterator[str]:
-    copies = [copies for copies in one["node_status"].values()]
-    good = [bool(found and found[0][1]) for found in copies]
-    verdict = "valid" if all(good) else "partial valid" if any(good) else "invalid"
+    verdict = providers.verdict(one["node_status"])
     yield f"Provider: {one['name']} [global status: {verdict}]"
-    for node in nice_sorted(one["node_status"]):
-        found = one["node_status"][node]
-        if not found:
-            yield f"  Node: {node}, status: provider not found"
-            continue
-        yield f"  Node: {node}, {_copy_text(*found[0])}"
-        for path, valid, why, *_ in found[1:]:
-            yield f"    [hidden] path: {path}, status: {_status(valid, why)}"
+    yield from providers.node_lines(one["node_status"], "provider", _marks)
     for group, valid in sorted(one["nodegroup_status"].items()):
         yield f"  Node group: {group}, status: {'valid' if valid else 'invalid'}"
     yield ""
 
 
-def _copy_text(path: str, valid: bool, why: str, parameters: Sequence[Sequence[str]]) -> str:
-    names = ", ".join(name for name, *_ in parameters)
-    shown = f" [parameters: {names}]" if names else ""
-    return f"status: {_status(valid, why)} (path: {path}){shown}"
-
-
-def _status(valid: bool, why: str) -> str:
-    return "valid" if valid else f"invalid - {why}"
+def _marks(parameters: Sequence[Sequence[str]]) -> list[str]:
+    return [f"parameters: {', '.join(name for name, *_ in parameters)}"] if parameters else []
