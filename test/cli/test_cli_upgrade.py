@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tarfile
 from pathlib import Path
 
@@ -105,6 +106,32 @@ def test_it_is_refused_before_anything_is_done(
     ended = bed.run(*line.split())
     assert ended.status == status and said in ended.out + ended.err
     assert bed.state() == bed.good(OLD)
+
+
+@pytest.mark.parametrize(("key", "status", "used"), [(b"n", 1, OLD), (b"y", 0, NEW)])
+def test_somebody_at_a_terminal_is_asked(
+    tmp_path: Path, key: bytes, status: int, used: Version
+) -> None:
+    bed = UpgradeBed(tmp_path)
+    keyboard, terminal = os.openpty()
+    try:
+        bed.shell.terminal = os.ttyname(terminal)
+        os.write(keyboard, key + b"\n")
+        ended = bed.run("--to", "4.1")
+        shown = os.read(keyboard, 10_000)
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+    assert (ended.status, bed.state()) == (status, bed.good(used))
+    assert b"instances go on" in shown
+
+
+def test_nothing_begins_without_a_master_daemon(tmp_path: Path) -> None:
+    bed = UpgradeBed(tmp_path)
+    bed.nodes[MASTER].running = None
+    ended = bed.run("--to", "4.1")
+    assert ended.status == 1 and "Cannot communicate with" in ended.err
+    assert not bed.shell.paths.intent_to_upgrade.exists()
 
 
 def test_releases_must_be_the_same_everywhere(tmp_path: Path) -> None:
