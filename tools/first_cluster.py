@@ -279,7 +279,7 @@ class FirstCluster:
             self._say(f"the guest runs with {how}")
             said = console.ask("cat /etc/message /etc/token")
             if not said:
-                self._say(f"its console was silent for {PROMPT_S:g} s; it may be booting still")
+                self._say(f"its shell has not answered for {PROMPT_S:g} s; it may be booting still")
             return said
         with self._step(f"waiting for the guest, which runs with {how}"):
             return console.until(GUEST_READY, BOOT_TIMEOUT_S)
@@ -443,7 +443,7 @@ class Console:
             return self._text()
 
     def ask(self, line: str) -> str:
-        """What the guest's shell answers; as far as it does so within 3 s."""
+        """What the guest's shell answers; empty when it has not done so within 3 s."""
         asked = f"\n{line}; echo {GUEST_READY}\n".encode()
         with self._changed:
             if not self._changed.wait_for(lambda: self._socket is not None, PROMPT_S):
@@ -451,7 +451,8 @@ class Console:
             assert self._socket is not None
             self._socket.sendall(asked)
             end = f"\n{GUEST_READY}".encode()
-            self._changed.wait_for(lambda: end in self._said, PROMPT_S)
+            if not self._changed.wait_for(lambda: end in self._said, PROMPT_S):
+                return ""  # what there is may be the echo of the question
             return self._text()
 
     def _text(self) -> str:
