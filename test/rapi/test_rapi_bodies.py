@@ -13,7 +13,7 @@ import pytest
 from fakes.rapi_bed import RapiBed, on_loop
 from fakes.rapi_stand import ADMIN, JSON, Stand, refused
 from ganeti.errors import ParseError
-from ganeti.rapi.bodies import LONG_BYTES, SHORT_BYTES, Bodies
+from ganeti.rapi.bodies import LONG_BYTES, SHORT_BYTES, Bodies, Share
 from ganeti.rapi.reply import HttpError
 from ganeti.rapi.service import ServiceSettings
 from ganeti.serializer import loads, loads_beside_loop
@@ -72,14 +72,14 @@ def test_clients_that_go_away_leave_no_part_of_the_budget_taken(tmp_path: Path) 
 
 def test_only_what_is_beyond_a_short_body_counts() -> None:
     bodies = Bodies(most_bytes=10)
-    with bodies.one() as came:
+    with Share(bodies) as share:
         for _ in range(4):
-            came(SHORT_BYTES // 4)
+            share.came(SHORT_BYTES // 4)
         assert bodies.used_bytes == 0
-        came(10)
+        share.came(10)
         assert bodies.used_bytes == 10
-        with pytest.raises(HttpError), bodies.one() as other:
-            other(SHORT_BYTES + 1)
+        with pytest.raises(HttpError), Share(bodies) as other:
+            other.came(SHORT_BYTES + 1)
         assert bodies.used_bytes == 10
     assert bodies.used_bytes == 0
 

@@ -6,8 +6,6 @@ Short ones are neither counted nor waited for, so that they come through whateve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
@@ -25,6 +23,38 @@ def is_long(content: bytes) -> bool:
     return len(content) > LONG_BYTES
 
 
+class Share:
+    """What one body takes: `came` is to be told of each piece, and the room is free again at the
+    end of the context."""
+
+    __slots__ = ("_bodies", "_size", "_counted")
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._size = self._counted = 0
+
+    def came(self, more: int) -> None:
+        """HttpError 503 when there is no room for this piece."""
+        self._size += more
+        add = max(0, self._size - SHORT_BYTES) - self._counted
+        most = self._bodies.most_bytes
+        if self._bodies.used_bytes + add > most:
+            raise HttpError(
+                503,
+                f"long bodies of other requests take {most} bytes; come again later",
+                headers={"Retry-After": str(RETRY_AFTER_S)},
+                closes=True,
+            )
+        self._bodies.used_bytes += add
+        self._counted += add
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bodies.used_bytes -= self._counted
+
+
 class Bodies:
     """What the bodies of all requests that are under way take. On the loop."""
 
@@ -32,33 +62,6 @@ class Bodies:
         self.most_bytes = most_bytes
         self.used_bytes = 0
         self._parsing = asyncio.Lock()  # one at a time: two in turn take twice as long each
-
-    @contextmanager
-    def one(self) -> Iterator[Callable[[int], None]]:
-        """To be told of each piece of a body that comes; HttpError 503 when there is no room.
-
-        The room is free again at the end.
-        """
-        size = counted = 0
-
-        def came(more: int) -> None:
-            nonlocal size, counted
-            size += more
-            add = max(0, size - SHORT_BYTES) - counted
-            if self.used_bytes + add > self.most_bytes:
-                raise HttpError(
-                    503,
-                    f"long bodies of other requests take {self.most_bytes} bytes; come again later",
-                    headers={"Retry-After": str(RETRY_AFTER_S)},
-                    closes=True,
-                )
-            self.used_bytes += add
-            counted += add
-
-        try:
-            yield came
-        finally:
-            self.used_bytes -= counted
 
     async def parse(self, content: bytes, content_type: str | None) -> Json:
         """As `parse_body`; the loop goes on meanwhile."""

@@ -29,7 +29,7 @@ from ganeti.http.listener import (
 from ganeti.luxi.pool import LuxiPool
 from ganeti.rapi.access import Users
 from ganeti.rapi.audit import AuditLog, Record
-from ganeti.rapi.bodies import MOST_BYTES, Bodies, is_long
+from ganeti.rapi.bodies import MOST_BYTES, Bodies, Share, is_long
 from ganeti.rapi.call import Call, parse_query
 from ganeti.rapi.console import Consoles, ConsoleSettings
 from ganeti.rapi.events import Events, EventSettings
@@ -153,8 +153,8 @@ class RapiServer(Listener):
         self.gate.check(user, method)
         record.query = query = parse_query(raw.rel_url.raw_query_string)
         limits = self._body_limits(method if user is not None else None)
-        with self.bodies.one() as came:
-            content = await self._content(raw, limits, came)
+        with Share(self.bodies) as share:
+            content = await self._content(raw, limits, share)
             call = Call(
                 resource=resource,
                 method=raw.method,
@@ -184,12 +184,12 @@ class RapiServer(Listener):
             return self.limits
         return replace(self.limits, body_bytes=min(UNEXPECTED_BODY_BYTES, self.limits.body_bytes))
 
-    async def _content(
-        self, raw: web.BaseRequest, limits: Limits, came: Callable[[int], None]
-    ) -> bytes:
+    async def _content(self, raw: web.BaseRequest, limits: Limits, share: Share) -> bytes:
+        if not raw.body_exists:
+            return b""
         try:
             await ask_for_body(raw)
-            return await read_body(raw, limits, came)
+            return await read_body(raw, limits, share.came)
         except BodyError as error:
             raise HttpError(error.status, str(error), closes=True) from error
         except (web.RequestPayloadError, HttpProcessingError) as error:
