@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ GUEST = "web1.example.com"
 ADDRESS = "198.51.100.101"
 MEMORY_MIB = 128
 PAGE_MIB = 2
-SPARE = 16  # pages for QEMU's other memory: firmware, video
+NEEDED = MEMORY_MIB // PAGE_MIB + 16  # and for QEMU's other memory: firmware, video
 PAGES = Path("/proc/sys/vm/nr_hugepages")  # of the whole machine
-PLACE = "/dev/hugepages"
+PLACE = "/run/hugepages"  # /dev is the machine's
 ADD = (
     "gnt-instance add -t sharedfile -s 1G -o busybox+default --no-name-check --no-ip-check"
     f" -n node1 --net 0:ip={ADDRESS} -B memory={MEMORY_MIB}M"
@@ -28,18 +29,20 @@ def meminfo(word: str) -> int:
 
 @pytest.fixture
 def huge_pages(possible: None) -> Iterator[None]:
-    """The machine has enough of them, beside those that it had."""
+    """So many of them are free, whatever the machine has and a killed run has left."""
     if meminfo("Hugepagesize") != PAGE_MIB * 1024:
         pytest.skip(f"needs huge pages of {PAGE_MIB} MiB")
-    before = PAGES.read_text()
-    wanted = int(before) + MEMORY_MIB // PAGE_MIB + SPARE
-    PAGES.write_text(f"{wanted}\n")
-    try:
-        if int(PAGES.read_text()) < wanted:
-            pytest.skip(f"needs {wanted} huge pages, the machine has {PAGES.read_text().strip()}")
-        yield
-    finally:
-        PAGES.write_text(before)
+    with PAGES.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run of this test waits: the pages are counted
+        before = PAGES.read_text()
+        wanted = meminfo("HugePages_Total") - meminfo("HugePages_Free") + NEEDED
+        PAGES.write_text(f"{wanted}\n")
+        try:
+            if meminfo("HugePages_Free") < NEEDED:
+                pytest.skip(f"needs {wanted} huge pages, the machine has {PAGES.read_text()}")
+            yield
+        finally:
+            PAGES.write_text(before)
 
 
 @pytest.fixture
