@@ -1,8 +1,8 @@
 """For `pip install .`: programs, library, helpers and guest OS definition below one prefix.
 
 The description of the project is pyproject.toml. A full installation (manual pages, units, cron) is
-made by `./autogen.sh && ./configure && make install`; see doc/install.rst. Only that one puts versions
-beside each other: here, each version has an environment of its own.
+made by `./autogen.sh && ./configure && make install`; see doc/install.rst. Only that one puts
+versions beside each other: here, each version has an environment of its own.
 """
 
 from collections.abc import Sequence
