@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from docutils import nodes
+from docutils import ApplicationError, nodes
 from docutils.core import publish_string
 from docutils.parsers.rst import Directive, directives
 from docutils.utils import Reporter
@@ -400,7 +400,7 @@ def build(source: Source) -> str:
                 "file_insertion_enabled": False,
             },
         )
-    except Exception as error:
+    except ApplicationError as error:
         raise ManualError(f"{source.path.name}: {error}") from error
     return without_origin(str(page))
 

@@ -158,7 +158,7 @@ def encode(value: object) -> Json:
     if value is None or kind in _ATOMS:
         return value
     if kind is tuple or kind is list:
-        return [encode(item) for item in value]  # type: ignore[attr-defined]
+        return [encode(item) for item in value]  # type: ignore[attr-defined]  # a sequence
     if hasattr(value, "__dataclass_fields__"):
         return _codec(kind)[0](value)
     if isinstance(value, Enum):

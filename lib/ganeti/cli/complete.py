@@ -86,12 +86,14 @@ def _fill(
             settings["action"] = "store_true"
         made = parser.add_argument(*option.flags, **settings)
         if takes_value and not option.choices:
-            made.completer = _completer(  # type: ignore[attr-defined]
+            made.completer = _completer(  # type: ignore[attr-defined]  # argcomplete reads it
                 words_of_option(program, command, option, paths)
             )
     for index, argument in enumerate(command.args):
         action = parser.add_argument(f"argument{index}", nargs=_count(argument))
-        action.completer = _completer_of(program, command, argument, paths)  # type: ignore[attr-defined]
+        action.completer = _completer_of(  # type: ignore[attr-defined]  # argcomplete reads it
+            program, command, argument, paths
+        )
 
 
 def _count(argument: Argument) -> Any:

@@ -35,7 +35,7 @@ def roman(number: Any, wanted: bool = True) -> Any:
     if not wanted or isinstance(number, bool) or not isinstance(number, int):
         return number
     try:
-        from roman import toRoman  # type: ignore[import-not-found, unused-ignore]
+        from roman import toRoman  # type: ignore[import-not-found, unused-ignore]  # optional
     except ImportError:
         return number
     try:

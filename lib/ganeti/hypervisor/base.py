@@ -297,7 +297,7 @@ class Hypervisor(ABC):
     def verify(self, hvparams: Mapping[str, Json]) -> str | None:
         """What is wrong with the hypervisor on this node; None when nothing is."""
 
-    def validate_params(self, hvparams: Mapping[str, Json]) -> None:  # noqa: B027
+    def validate_params(self, hvparams: Mapping[str, Json]) -> None:  # noqa: B027  nothing, for most kinds
         """Files, directories and programs that the (filled) parameters name exist here."""
 
     # The master's side: pure.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.model.report import OsReport
@@ -25,7 +25,10 @@ from ganeti.query.sources import LiveSource
 from ganeti.serializer import Json
 from ganeti.types import FieldStatus
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import SupportsRichComparison
+
+T = TypeVar("T", bound="SupportsRichComparison")
 
 Found = Mapping[str, Sequence[OsReport]]
 """Per node uuid what was found of one OS; the first is used, further ones are hidden by it."""
@@ -61,7 +64,7 @@ class OsRow:
         if not self.valid:
             return []
         sets = [set(get(reports[0])) for reports in self.found.values()]
-        return sorted(set.intersection(*sets))  # type: ignore[type-var]
+        return sorted(set.intersection(*sets))
 
     @property
     def node_status(self) -> dict[str, list[list[Json]]]:

@@ -120,10 +120,10 @@ class BlockDevice(ABC):
     def shutdown(self, disk: Disk) -> None:  # noqa: B027  a kind may have nothing to do here
         """The device is not in use on this node; its data stay."""
 
-    def open(self, disk: Disk, *, exclusive: bool = True) -> None:  # noqa: B027
+    def open(self, disk: Disk, *, exclusive: bool = True) -> None:  # noqa: B027  nothing, for most kinds
         """The device may be written here; `exclusive` False lets another node write as well."""
 
-    def close(self, disk: Disk) -> None:  # noqa: B027
+    def close(self, disk: Disk) -> None:  # noqa: B027  nothing, for most kinds
         """The device may not be written here."""
 
     @abstractmethod
@@ -162,10 +162,10 @@ class BlockDevice(ABC):
             raise BlockDeviceError(f"{self.describe(disk)}: has no path on this node")
         return attached.path
 
-    def set_info(self, disk: Disk, text: str) -> None:  # noqa: B027
+    def set_info(self, disk: Disk, text: str) -> None:  # noqa: B027  nothing, for most kinds
         """The device bears `text`, where its kind can."""
 
-    def verify(self, disk: Disk) -> None:  # noqa: B027
+    def verify(self, disk: Disk) -> None:  # noqa: B027  nothing, for most kinds
         """The disk's own parameters are such that it can be made on this node."""
 
     def snapshot(

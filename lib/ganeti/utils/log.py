@@ -54,7 +54,7 @@ class LogFile(logging.FileHandler):
 
     def reopen(self) -> None:
         """Further lines go to a new file of the same name."""
-        with self.lock:  # type: ignore[union-attr]
+        with self.lock:  # type: ignore[union-attr]  # every handler has one
             self.close()
             self.stream = self._open()
 

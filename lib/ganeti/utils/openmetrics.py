@@ -88,7 +88,7 @@ def render(families: Iterable[Json]) -> bytes:
     """
     from prometheus_client.openmetrics import exposition
 
-    text: bytes = exposition.generate_latest(  # type: ignore[no-untyped-call]
+    text: bytes = exposition.generate_latest(  # type: ignore[no-untyped-call]  # the package's
         _Collected([_metric(one) for one in families])
     )
     return text

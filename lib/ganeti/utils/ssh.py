@@ -184,7 +184,9 @@ class Connection:
     ) -> Finished:
         """Run a program there; SSH knows command lines only, so every word is quoted."""
         command = shlex.join(argv)
-        channel = self._client.get_transport().open_session(timeout=CONNECT_TIMEOUT_S)  # type: ignore[union-attr]
+        transport = self._client.get_transport()
+        assert transport is not None  # it is made when the client connects
+        channel = transport.open_session(timeout=CONNECT_TIMEOUT_S)
         try:
             channel.settimeout(timeout_s)
             channel.set_combine_stderr(True)
