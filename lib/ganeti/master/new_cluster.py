@@ -130,9 +130,7 @@ def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
         tcpudp_port_pool=(),
         mac_prefix=(request.mac_prefix or constants.DEFAULT_MAC_PREFIX).lower(),
         volume_group_name=(request.vg_name or DEFAULT_VG) if uses_lvm else None,
-        drbd_usermode_helper=(request.drbd_helper or "/bin/true")
-        if DiskTemplate.DRBD in templates
-        else None,
+        drbd_usermode_helper=_drbd_helper(request, templates),
         file_storage_dir=_storage_dir(
             request.file_storage_dir, "/srv/ganeti/file-storage", DiskTemplate.FILE, templates
         ),
@@ -168,6 +166,10 @@ def _cluster(request: InitRequest, identity: Identity, paths: Paths) -> Cluster:
         enabled_user_shutdown=request.enabled_user_shutdown,
         data_collectors=_collectors(),
     )
+
+
+def _drbd_helper(request: InitRequest, templates: Sequence[DiskTemplate]) -> str | None:
+    return (request.drbd_helper or "/bin/true") if DiskTemplate.DRBD in templates else None
 
 
 def _hypervisors(request: InitRequest) -> tuple[HypervisorKind, ...]:
