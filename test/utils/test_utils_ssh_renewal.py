@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from ganeti.errors import Code, OpPrereqError
-from ganeti.logic.ssh_keys import check_kind
 from ganeti.paths import Paths
 from ganeti.types import SshKeyType
 from ganeti.utils import ssh, ssh_keys
+from ganeti.utils.ssh_keys import check_kind
 
 
 def names(paths: Paths) -> list[str]:

@@ -26,6 +26,7 @@ from ganeti.opcodes.cluster import OpClusterRenewCrypto
 from ganeti.rpc import calls
 from ganeti.rpc.base import Outcome
 from ganeti.serializer import Json
+from ganeti.utils.ssh_keys import check_kind
 from ganeti.utils.text import nice_sort_key
 
 TRIES: Final = 3  # facts/master.md §A6
@@ -59,7 +60,7 @@ class ClusterRenewCrypto(LogicalUnit[OpClusterRenewCrypto, RenewPlan]):
     def arguments(self) -> None:
         if not (self.op.node_certificates or self.op.renew_ssh_keys):
             raise OpPrereqError("nothing is to be renewed", Code.INVAL)
-        ssh_keys.check_kind(self.op.ssh_key_type, self.op.ssh_key_bits)
+        check_kind(self.op.ssh_key_type, self.op.ssh_key_bits)
 
     def locks(self, config: Snapshot, held: Held) -> LockRequest:
         return LockRequest(nodes=EXCLUSIVE)

@@ -6,16 +6,15 @@ What can't be spread is told and stops nothing; `gnt-cluster verify` finds it, a
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from ganeti.config.snapshot import Snapshot
 from ganeti.config.transaction import Draft
-from ganeti.errors import Code, OpPrereqError
 from ganeti.logic.base import INFO, WARNING, Services
 from ganeti.model.node import Node
 from ganeti.rpc import calls
 from ganeti.rpc.base import Outcome
 from ganeti.types import SshKeyType
+from ganeti.utils.ssh_keys import BITS, check_kind
 
 
 def publish(services: Services, node: Node, *, readd: bool = False) -> None:
@@ -81,27 +80,6 @@ def follow_roles(services: Services, before: Snapshot) -> None:
                 calls.node_ssh_key_remove,
                 *(uuid, node.name, sorted(new), potential, True, False, False, False, False),
             ),
-        )
-
-
-BITS: Final = {SshKeyType.RSA: 2048, SshKeyType.DSA: 1024, SshKeyType.ECDSA: 256}
-ECDSA_BITS: Final = (256, 384, 521)
-LEAST_RSA_BITS: Final = 1024
-
-
-def check_kind(kind: SshKeyType | None, bits: int | None) -> None:
-    """OpPrereqError unless ssh-keygen(1) makes such keys."""
-    if bits is None:
-        return
-    fine = {
-        SshKeyType.DSA: bits == BITS[SshKeyType.DSA],
-        SshKeyType.ECDSA: bits in ECDSA_BITS,
-    }.get(kind or SshKeyType.RSA, bits >= LEAST_RSA_BITS)
-    if not fine:
-        raise OpPrereqError(
-            f"an SSH key of type {kind or SshKeyType.RSA} can't have {bits} bits: rsa has"
-            f" {LEAST_RSA_BITS} or more, dsa {BITS[SshKeyType.DSA]}, ecdsa 256, 384 or 521",
-            Code.INVAL,
         )
 
 

@@ -6,7 +6,6 @@ when a later step fails, what was made is removed again, so that the command can
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
@@ -17,22 +16,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ganeti import constants
-from ganeti.config.distribute import ssconf_of
-from ganeti.config.snapshot import Snapshot
 from ganeti.errors import Code, OpExecError, OpPrereqError
-from ganeti.http.tls import client_context
 from ganeti.luxi.client import Client
 from ganeti.master import crypto
 from ganeti.master.new_cluster import Identity, build_document, ssh_key
+from ganeti.model.config import ConfigDocument
+from ganeti.model.ssconf import ssconf_values
 from ganeti.opcodes.cluster import OpClusterPostInit
 from ganeti.paths import Paths
-from ganeti.rpc import calls
-from ganeti.rpc.base import Target
-from ganeti.rpc.client import HttpTransport, RpcClient
 from ganeti.serializer import Json, dump_bytes, encode
 from ganeti.types import DiskTemplate, HypervisorKind, IpFamily
 from ganeti.utils import daemons, hosts, net, ssh, ssh_keys
 from ganeti.utils.files import LocalDisk
+from ganeti.version import RELEASE
 
 Say = Callable[[str], None]
 
@@ -196,7 +192,7 @@ def _create(
     identity = replace(identity, host_key=host_key, certificate_digest=digest)
     document = build_document(request, identity, paths)
     disk.replace(paths.config_data, dump_bytes(encode(document)), mode=CONFIG_MODE)
-    for key, value in ssconf_of(Snapshot.of(document)).items():
+    for key, value in _ssconf(document).items():
         disk.replace(paths.ssconf(key), ssconf_bytes(value), mode=SSCONF_MODE)
     daemons.start(paths, hostname, daemons.NODED)
     rapi = daemons.begin(paths, hostname, daemons.RAPI)
@@ -214,6 +210,17 @@ def _await_rapi(rapi: daemons.Starting, say: Say) -> None:
         rapi.wait()
     except OpExecError as error:
         say(f"Warning: there is no remote API: {error}")
+
+
+def _ssconf(document: ConfigDocument) -> dict[str, str]:
+    return ssconf_values(
+        document.cluster,
+        document.nodes.values(),
+        document.nodegroups.values(),
+        document.instances.values(),
+        document.networks.values(),
+        release=RELEASE,
+    )
 
 
 def ssconf_bytes(value: str) -> bytes:
@@ -238,7 +245,7 @@ def finalize_destroy(paths: Paths, hostname: str, master_uuid: str) -> None:
     """After OP_CLUSTER_DESTROY: the daemons end, and the last node forgets the cluster."""
     for name in (daemons.RAPI, daemons.MASTERD):
         daemons.stop(paths, name)
-    asyncio.run(_leave(paths, Target(master_uuid, hostname, _address(paths, hostname))))
+    _leave(paths, hostname, master_uuid)
     end = time.monotonic() + LEAVE_S
     while daemons.running_pid(paths, daemons.NODED) is not None:
         if time.monotonic() > end:
@@ -246,12 +253,23 @@ def finalize_destroy(paths: Paths, hostname: str, master_uuid: str) -> None:
         time.sleep(POLL_S)
 
 
-async def _leave(paths: Paths, node: Target) -> None:
-    client = RpcClient(HttpTransport(client_context(paths)))
-    try:
-        await client.one(node, calls.node_leave_cluster, not paths.is_virtual)
-    finally:
-        await client.close()
+def _leave(paths: Paths, hostname: str, uuid: str) -> None:
+    """The node daemon is told to forget the cluster. What creating one has no use for is loaded."""
+    import asyncio
+
+    from ganeti.http.tls import client_context
+    from ganeti.rpc import calls
+    from ganeti.rpc.base import Target
+    from ganeti.rpc.client import HttpTransport, RpcClient
+
+    async def leave(node: Target) -> None:
+        client = RpcClient(HttpTransport(client_context(paths)))
+        try:
+            await client.one(node, calls.node_leave_cluster, not paths.is_virtual)
+        finally:
+            await client.close()
+
+    asyncio.run(leave(Target(uuid, hostname, _address(paths, hostname))))
 
 
 def _address(paths: Paths, hostname: str) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ganeti import constants
 from ganeti.errors import Code, OpPrereqError
 from ganeti.logic.param_changes import changed_disk_state, changed_hv_state
-from ganeti.logic.ssh_keys import BITS, check_kind
 from ganeti.model import ipolicy
 from ganeti.model.base import EMPTY
 from ganeti.model.cluster import Cluster
@@ -26,6 +25,7 @@ from ganeti.model.params_node import ND_PARAMS
 from ganeti.paths import Paths
 from ganeti.serializer import Json
 from ganeti.types import DiskTemplate, HypervisorKind, IpFamily, SshKeyType
+from ganeti.utils.ssh_keys import BITS, check_kind
 from ganeti.version import CONFIG_VERSION
 
 if TYPE_CHECKING:

@@ -259,6 +259,7 @@ async def _live(
         loop.add_signal_handler(number, ended.set)
     loop.add_signal_handler(signal.SIGHUP, lines.reopen)
     await daemon.start()
+    gc.enable()
     gc.collect()
     gc.freeze()
     ready.done()

@@ -271,6 +271,7 @@ async def _live(settings: RapiSettings, ready: daemonize.Ready, lines: log.Log) 
         daemon.reload()
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
+    gc.enable()
     gc.collect()
     gc.freeze()
     ready.done()

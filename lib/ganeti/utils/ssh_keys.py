@@ -14,14 +14,34 @@ from typing import Final, NamedTuple
 
 from ganeti.errors import Code, OpPrereqError
 from ganeti.paths import Paths
+from ganeti.types import SshKeyType
 from ganeti.utils.files import LocalDisk
 from ganeti.utils.process import run
 from ganeti.utils.ssh import KEYGEN_TIMEOUT_S, root_directory
 
 KEYS_MODE: Final = 0o600
+BITS: Final = {SshKeyType.RSA: 2048, SshKeyType.DSA: 1024, SshKeyType.ECDSA: 256}
+ECDSA_BITS: Final = (256, 384, 521)
+LEAST_RSA_BITS: Final = 1024
 
 Keys = Mapping[str, Sequence[str]]
 """Node uuid (its name until it has one): lines of its public key files."""
+
+
+def check_kind(kind: SshKeyType | None, bits: int | None) -> None:
+    """OpPrereqError unless ssh-keygen(1) makes such keys."""
+    if bits is None:
+        return
+    fine = {
+        SshKeyType.DSA: bits == BITS[SshKeyType.DSA],
+        SshKeyType.ECDSA: bits in ECDSA_BITS,
+    }.get(kind or SshKeyType.RSA, bits >= LEAST_RSA_BITS)
+    if not fine:
+        raise OpPrereqError(
+            f"an SSH key of type {kind or SshKeyType.RSA} can't have {bits} bits: rsa has"
+            f" {LEAST_RSA_BITS} or more, dsa {BITS[SshKeyType.DSA]}, ecdsa 256, 384 or 521",
+            Code.INVAL,
+        )
 
 
 def parse_ring(text: str) -> dict[str, list[str]]:
