@@ -376,6 +376,24 @@ def test_ssconf_files_are_only_sent_when_the_set_has_changed() -> None:
     run(main())
 
 
+def test_ssconf_files_of_changes_that_follow_each_other_are_sent_together() -> None:
+    async def main() -> None:
+        network = FakeNetwork(["node2"])
+        store = a_store(a_disk(with_candidates(example(), ["node2"])), network)
+        await store.start()
+        await store.flush()
+        network.calls.clear()
+        for number in range(20):
+            await store.commit(adding(number))
+        await asyncio.sleep(0.1)
+        assert network.calls.count(("node2", "write_ssconf_files")) == 1
+        await store.flush()  # does not wait for a pause
+        assert network.calls.count(("node2", "write_ssconf_files")) == 2
+        assert "web19.example.com" in network["node2"].ssconf["instance_list"]
+
+    run(main())
+
+
 def test_a_node_that_missed_the_ssconf_files_gets_them_when_it_answers() -> None:
     async def main() -> None:
         _, network, store = await started(["node2", "node3"])

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 CONFIG_DATA = "config.data"
 INSTANCE_LIST = "instance_list"
 CERTIFICATES = "master_candidates_certs"
-SSCONF_GAP_S = 0.25  # what changes within this time is sent together; the first at once
+SSCONF_GAP_S = 0.25  # between two sets of changes that follow each other
 MISSED_PAUSE_S = 1.0  # for a node that answers, but can't write them
 
 
@@ -210,7 +210,6 @@ class Distributor:
             self._ssconf = asyncio.get_running_loop().create_task(self._write_ssconf())
 
     async def _write_ssconf(self) -> None:
-        self._hurry.clear()
         while self._next is not None:
             snapshot, self._next = self._next, None
             try:
@@ -228,6 +227,7 @@ class Distributor:
             await self._pause()
 
     async def _pause(self) -> None:
+        """What changes meanwhile is sent together; no longer than until somebody waits for it."""
         try:
             async with asyncio.timeout(SSCONF_GAP_S):
                 await self._hurry.wait()
@@ -284,7 +284,10 @@ class Distributor:
         await self.push()
         await _done(self._push)
         self._hurry.set()
-        await _done(self._ssconf)
+        try:
+            await _done(self._ssconf)
+        finally:
+            self._hurry.clear()
 
     async def stop(self) -> None:
         tasks = [task for task in (self._push, self._ssconf) if task is not None]
