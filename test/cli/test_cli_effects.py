@@ -110,7 +110,7 @@ ALWAYS_WITHOUT = {
 WITHOUT: dict[str, dict[str, str]] = {
     "gnt-cluster redist-conf": {"--yes-do-it": "the facts say: no effect"},
     "gnt-instance rename": {"--force": "only asked about with --no-name-check"},
-    "gnt-cluster renew-crypto": {"--no-ssh-key-check": "node daemons do it: nobody logs in"},
+    "gnt-cluster renew-crypto": {"--no-ssh-key-check": "the host keys are the cluster's"},
     "gnt-instance console": {"--priority": "there is no job"},
     "gnt-job cancel": {
         "--force": "only asked about with a state instead of numbers",

@@ -18,7 +18,7 @@ NO_SSH_KEY_CHECK = options.switch(
     "--no-ssh-key-check",
     dest="ssh_key_check",
     default=True,
-    help="has no effect: the node daemons do it, nobody logs in",
+    help="has no effect: the host keys are the cluster's",
 )
 RENEWING = (
     options.switch(
