@@ -206,15 +206,15 @@ def test_restart_runs_what_was_queued_or_waited_and_ends_what_ran() -> None:
         queued = await queue.submit([delay(depends=[[waits, []]])])
         executor.grant(runs)
         await until(queue, runs, "running")
-        step = Step("blockdev_remove", ("disk-1",), "node-uuid")
-        await executor.runs[runs].before(step)
+        steps = tuple(Step("blockdev_remove", (disk,), "node-uuid") for disk in ("one", "two"))
+        await executor.runs[runs].before(*steps)
         await queue.change_priority(waits, -7)
 
         second = SteeredExecutor()
         after = machine.after_crash(second).queue()
         await after.start()
         ended = await until_end(after, runs)
-        assert second.undone == [(runs, (step,))]
+        assert second.undone == [(runs, steps)]
         assert ended.status == "error"
         assert ended.ops[0].result[0] == "OpExecError"
         assert ended.ops[1].result == ["OpExecError", ["Preceding opcode failed"]]
