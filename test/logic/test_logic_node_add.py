@@ -121,9 +121,9 @@ def test_a_node_without_its_switch_is_not_added(tmp_path: Path) -> None:
 class RealMachine(Paths):
     """Its nodes have SSH keys, unlike those of a virtual cluster."""
 
-    @property
-    def is_virtual(self) -> bool:
-        return False
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.is_virtual = False
 
 
 @pytest.mark.parametrize("node_setup", [True, False])
