@@ -47,6 +47,7 @@ def complaints(cluster: SmallCluster, harm: Callable[[], Any]) -> tuple[list[boo
     async def life() -> tuple[list[bool], str]:
         async with cluster.master() as client:
             assert await client.run(create(NAME)) == "success"
+            await client.master.store.flush()  # else ssconf files that come later mend the harm
             harm()
             return await verify(client)
 
