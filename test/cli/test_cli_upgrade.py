@@ -265,6 +265,50 @@ def mend_as_warned(bed: UpgradeBed, said: str) -> None:
 
 
 @BOTH
+def test_a_failure_after_a_kill_is_rolled_back_or_gone_on_from(
+    tmp_path: Path, old: Version, new: Version
+) -> None:
+    for nth, more in itertools.product(range(8, 30), range(1, 8)):
+        bed = UpgradeBed(tmp_path / f"{nth}-{more}", old)
+        bed.kill_at, bed.fail_at = nth, nth + more
+        try:
+            assert bed.run("--to", str(new)).status in (0, 1)
+            continue
+        except Killed:
+            bed.kill_at = 0
+        said = bed.run("--resume").err
+        mend_as_warned(bed, said)
+        if bed.shell.paths.intent_to_upgrade.exists():
+            bed.run("--resume")
+        wanted = old if "was rolled back" in said else new
+        assert bed.state() == bed.good(wanted), (nth, more, bed.events[nth - 1 :])
+
+
+def test_the_program_of_the_other_version_may_take_over_early(tmp_path: Path) -> None:
+    bed = UpgradeBed(tmp_path)
+    bed.kill_at = 9
+    with pytest.raises(Killed):
+        bed.run("--to", "4.1")
+    bed.kill_at = 0
+    ended = bed.run("--resume", own=NEW)
+    assert (ended.status, bed.state()) == (0, bed.good(NEW)), ended
+
+
+@pytest.mark.parametrize("torn", [b"", b"no archive", bytes(2048)])
+def test_a_damaged_archive_is_told_and_nothing_is_restored(tmp_path: Path, torn: bytes) -> None:
+    bed = UpgradeBed(tmp_path)
+    archive = tmp_path / "damaged.tar"
+    archive.write_bytes(torn)
+    bed.shell.paths.intent_to_upgrade.write_text(
+        f"4.0,4.1,1\nstep convert\nbackup {archive}\nback\n"
+    )
+    before = bed.config.read_bytes()
+    ended = bed.run("--resume")
+    assert ended.status == 1 and f"archive '{archive}'" in ended.err, ended
+    assert "--resume goes on with that" in ended.err and bed.config.read_bytes() == before
+
+
+@BOTH
 def test_a_roll_back_that_is_broken_off_goes_on(tmp_path: Path, old: Version, new: Version) -> None:
     plain = UpgradeBed(tmp_path / "plain", old)
     plain.fail_at = failing = first_conversion(plain, new)

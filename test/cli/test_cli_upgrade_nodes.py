@@ -52,8 +52,9 @@ def test_more_nodes_than_may_run_at_once_all_answer(tmp_path: Path) -> None:
     }
 
 
-def test_a_command_that_does_not_end_is_given_up(tmp_path: Path) -> None:
-    found = Shells(a_world(tmp_path)).on(["node2"], "exec sleep 600", timeout_s=0.05)
+@pytest.mark.parametrize("command", ["exec sleep 600", "sleep 600; true"])
+def test_a_command_that_does_not_end_is_given_up(tmp_path: Path, command: str) -> None:
+    found = Shells(a_world(tmp_path)).on(["node2"], command, timeout_s=0.05)
     assert found["node2"].status == 1 and "has not ended after" in found["node2"].problem
 
 

@@ -211,10 +211,21 @@ class _Runner:
             return 0
         converting = names.index("convert-back" if intent.downgrades else "convert")
         if names.index("stop") < names.index(intent.step) < converting:
+            self._forget_switch()
             intent.note(step="stop", backup="")
         else:
             self._stop_again()
         return names.index(intent.step)
+
+    def _forget_switch(self) -> None:
+        """Links that were changed are as before: rolling back from `stop` leaves them alone."""
+        from ganeti.cli.upgrade_steps import BEFORE
+
+        names, upgrade = [step.name for step in BEFORE], self._upgrade
+        switched = names.index("switch")
+        if self._intent.step in names[switched:]:
+            self._tell(BEFORE[switched].undo_says)
+            upgrade.must(upgrade.nodes.all, self._intent.old, "use-version")
 
     def _stop_again(self) -> None:
         """Daemons that should be stopped are: a node may have been started anew meanwhile."""
@@ -236,6 +247,7 @@ class _Runner:
     def _hand_over(self, speaks: Version) -> None:
         """The master daemon understands the program of its own version."""
         if self._own == speaks:
+            self._was_handed_over = False  # rightly
             return
         program = str(speaks.lib / "sbin/gnt-cluster")
         if self._was_handed_over:  # to this one, and it would go on like that for ever

@@ -5,8 +5,11 @@ Which nodes there are is read from ssconf, which is there without a master too.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from ganeti.cli.on_nodes import Node, command_argv
@@ -114,7 +117,8 @@ def _await(process: subprocess.Popen[bytes] | OSError, timeout_s: float) -> Answ
     try:
         output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it has started holds the pipe as well
         process.communicate()
         return Answer(f"has not ended after {timeout_s:.0f} s", EXIT_FAILURE)
     return Answer(output.decode(errors="replace"), process.returncode)

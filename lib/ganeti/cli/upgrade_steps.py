@@ -164,15 +164,19 @@ def _back_up(upgrade: Upgrade) -> None:
     name = f"ganeti-{intent.old}-before-{intent.new}-{stamp}.{os.urandom(4).hex()}.tar"
     place = paths.backups / name
     file = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(file, "wb") as stream:
-        with tarfile.open(fileobj=stream, mode="w") as archive:
-            archive.add(
-                paths.data,
-                arcname=TOP_OF_ARCHIVE,
-                filter=lambda member: None if member.name in NOT_IN_ARCHIVE else member,
-            )
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with open(file, "wb") as stream:
+            with tarfile.open(fileobj=stream, mode="w") as archive:
+                archive.add(
+                    paths.data,
+                    arcname=TOP_OF_ARCHIVE,
+                    filter=lambda member: None if member.name in NOT_IN_ARCHIVE else member,
+                )
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        place.unlink()  # the disk may be full
+        raise
     LocalDisk().settle([place])
     intent.note(backup=str(place))
     upgrade.run.out(f"  archive: {place}")
@@ -182,9 +186,15 @@ def _restore(upgrade: Upgrade) -> None:
     """`config.data` is what it was when the daemons were stopped."""
     import tarfile
 
-    with tarfile.open(upgrade.intent.backup) as archive:
-        file = archive.extractfile(f"{TOP_OF_ARCHIVE}/config.data")
-        data = b"" if file is None else file.read()
+    place, member = upgrade.intent.backup, f"{TOP_OF_ARCHIVE}/config.data"
+    try:
+        with tarfile.open(place) as archive:
+            file = archive.extractfile(member)
+            data = b"" if file is None else file.read()
+    except (tarfile.TarError, LookupError, ValueError) as error:
+        raise OpExecError(f"archive {place!r}: {member} can't be read from it: {error}") from error
+    if not data:
+        raise OpExecError(f"archive {place!r}: {member} is empty there; config.data stays as it is")
     LocalDisk().replace(upgrade.paths.config_data, data, mode=CONFIG_MODE)
 
 
