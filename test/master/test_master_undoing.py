@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fakes.short_root import short_root
@@ -15,6 +17,7 @@ from ganeti.jobs.undo import Step
 from ganeti.locking.names import Level
 from ganeti.master.locks import JobLocks
 from ganeti.master.undoing import is_in_use, run_late
+from ganeti.master.worker import OpUndo
 from ganeti.serializer import encode
 
 NAME = "web1.example.com"
@@ -124,3 +127,21 @@ def test_nothing_is_taken_away_while_a_job_works_with_storage_of_the_node(
             assert not place.exists()
 
     asyncio.run(act())
+
+
+def test_steps_that_are_named_together_are_written_in_one_go_or_not_at_all() -> None:
+    writes: list[list[str]] = []
+    services: Any = SimpleNamespace(
+        wait_for=lambda done: None,
+        run=SimpleNamespace(before=lambda *steps: writes.append([one.call for one in steps])),
+    )
+    undo = OpUndo(services)
+    with undo.together():
+        undo.before_config("one")
+        undo.before_config("two")
+        assert not writes
+    with pytest.raises(KeyError), undo.together():
+        undo.before_config("lost")
+        raise KeyError
+    undo.before_config("three")
+    assert writes == [["config:one", "config:two"], ["config:three"]]

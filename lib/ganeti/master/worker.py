@@ -231,9 +231,12 @@ class OpUndo:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        self._gathered = []
-        yield
-        steps, self._gathered = self._gathered, None
+        steps: list[Step] = []
+        self._gathered = steps
+        try:
+            yield
+        finally:
+            self._gathered = None
         self._write(steps)
 
     def settle(self) -> None:
