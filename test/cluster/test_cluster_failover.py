@@ -127,11 +127,24 @@ def test_without_a_majority_it_is_refused_and_nothing_changes(fresh: ClusterBed)
 
 
 def test_offline_nodes_may_be_counted_as_well() -> None:
+    """By default they do not count: neither for the failover nor when the new master starts."""
     with virtual_cluster(4) as bed:
         bed.init_all()
         for node in (3, 4):
             bed.ok(f"gnt-node modify -O yes node{node}")
+        bed.kill(NODED, 3)
+        bed.kill(NODED, 4)
         refused = bed("gnt-cluster master-failover --ignore-offline-nodes=no", node=2)
         assert refused.rc == 1
         assert "Unhealthy nodes: ['node3.example.com', 'node4.example.com']" in refused.err
         assert bed.ok("gnt-cluster getmaster", node=2).strip() == bed.cluster.full_name(1)
+
+        bed.start(NODED, 3)  # offline, it will never hear of the new master
+        done = bed("gnt-cluster master-failover", node=2)
+        assert done.rc == 0, done.err
+        assert bed.pid(MASTERD, 2) is not None and bed.pid(MASTERD, 1) is None
+        bed.ok("gnt-cluster add-tags half", node=2)
+        bed.kill(MASTERD, 2)
+        bed.ok(f"{program(MASTERD)}", node=2)  # and it can start again
+        assert "half" in bed.ok("gnt-cluster list-tags", node=2).split()
+        assert bed.ok("gnt-cluster getmaster", node=3).strip() == bed.cluster.full_name(1)

@@ -30,7 +30,7 @@ from ganeti.jobs.replicate import JobFileReplicator
 from ganeti.jobs.store import JobStore, job_file_name
 from ganeti.logic.consoles import console_of
 from ganeti.luxi.server import LuxiServer
-from ganeti.master import voting
+from ganeti.master import ballot, voting
 from ganeti.master.bridge import Bridge
 from ganeti.master.certificates import CertificateLearner
 from ganeti.master.event_feed import EventFeed
@@ -277,25 +277,24 @@ class Master:
         return self.store.snapshot
 
     async def _vote(self, config: Snapshot) -> None:
-        """More than half of the nodes must know this one as master; NotMaster if not."""
+        """Enough nodes must know this one as master (voting.py says how many); NotMaster if not."""
         me = self.settings.hostname
         targets = [target_of(node) for node in config.nodes.values()]
         for attempt in range(voting.ATTEMPTS):
             if attempt:
                 await asyncio.sleep(self.settings.vote_pause_s)
-            outcomes = await self.rpc.all(targets, calls.master_node_name)
-            votes = {one.node.name: one.value for one in outcomes.values()}
-            verdict = voting.count(me, votes)
+            held = await ballot.hold(self.rpc, targets)
+            verdict = voting.count(me, held.votes, held.offline)
             if verdict is voting.Verdict.WON:
                 return
-            logger.warning("vote %s: %s", verdict.value, voting.describe(me, votes))
-            for one in outcomes.values():
-                if not one.ok:
-                    logger.warning("vote of node %s: %s", one.node.name, one.error)
+            said = voting.describe(me, held.votes, held.offline)
+            logger.warning("vote %s: %s", verdict.value, said)
+            for name, error in held.errors.items():
+                logger.warning("vote of node %s: %s", name, error)
             if verdict is voting.Verdict.LOST:
                 break
         raise NotMaster(
-            f"this node is not accepted as master: {voting.describe(me, votes)}; when the other"
+            f"this node is not accepted as master: {said}; when the other"
             " nodes are really down, start it with --no-voting --yes-do-it"
         )
 

@@ -12,7 +12,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -22,6 +22,8 @@ from ganeti.config.store import ConfigStore, StoreSettings
 from ganeti.config.transaction import Draft
 from ganeti.errors import Code, OpExecError, OpPrereqError
 from ganeti.http.tls import client_context
+from ganeti.master import ballot, voting
+from ganeti.master.ballot import Ballot
 from ganeti.model.master_params import master_params
 from ganeti.paths import Paths
 from ganeti.rpc import calls
@@ -85,7 +87,7 @@ class Failover:
         store = self._make_store()
         majority = not self.settings.no_voting
         before = await store.recover(majority=majority)  # fails while the old master still lives
-        self._check_capable(before)
+        await self._check_capable(before)
         await self._stop_old_master(before)
         await store.load()
         await store.recover(majority=majority)
@@ -121,22 +123,19 @@ class Failover:
                 hint=f"run the command on one of these: {', '.join(candidates)}",
             )
         if voting:  # nodes answer to candidates only, so this comes last
-            votes = await self._votes()
-            refuse_unhealthy(votes)
-            refuse_other_master(old, votes)
+            offline = set(self._ssconf("offline_nodes").split())
+            rows = [line.split() for line in self._ssconf("node_primary_ips").splitlines()]
+            targets = [Target(name, name, ip, name in offline) for name, ip in rows]
+            refuse_other_master(old, await self._hold_ballot(targets))
 
-    async def _votes(self) -> Mapping[str, str | None]:
-        """Per node the master that it knows, None where there is no answer."""
-        offline = set(self._ssconf("offline_nodes").split())
-        rows = [line.split() for line in self._ssconf("node_primary_ips").splitlines()]
-        targets = [Target(name, name, address) for name, address in rows if name not in offline]
-        outcomes = await self.rpc.all(targets, calls.master_node_name)
-        votes = {one.node.name: one.value for one in outcomes.values()}
-        if self.settings.count_offline:
-            votes |= dict.fromkeys(offline)
-        return votes
+    async def _hold_ballot(self, targets: Sequence[Target]) -> Ballot:
+        """What all nodes say; Unhealthy when no master could start here after this."""
+        held = await ballot.hold(self.rpc, targets)
+        refuse_unhealthy(self.settings.hostname, held, count_offline=self.settings.count_offline)
+        return held
 
-    def _check_capable(self, config: Snapshot) -> None:
+    async def _check_capable(self, config: Snapshot) -> None:
+        """The newest configuration allows it as well: that one counts when the master starts."""
         node = config.find_node(self.settings.hostname)
         if node is None or not node.master_candidate:
             raise OpPrereqError(
@@ -144,6 +143,8 @@ class Failover:
                 " configuration",
                 Code.STATE,
             )
+        if not self.settings.no_voting:
+            await self._hold_ballot([target_of(node) for node in config.nodes.values()])
 
     def _ssconf(self, key: str) -> str:
         return self.settings.paths.ssconf(key).read_text()
@@ -234,20 +235,29 @@ class Failover:
 # What the answers mean. Pure.
 
 
-def refuse_unhealthy(votes: Mapping[str, str | None]) -> None:
-    """Unhealthy unless more than half of the nodes answer."""
-    silent = sorted(name for name, vote in votes.items() if vote is None)
-    if 2 * (len(votes) - len(silent)) > len(votes):
+def refuse_unhealthy(me: str, held: Ballot, *, count_offline: bool) -> None:
+    """Unhealthy unless `me` would win the vote at the start of its daemon.
+
+    With `count_offline` more than half of all nodes, offline ones too, must answer besides.
+    """
+    votes, offline = held.votes, held.offline
+    expected = voting.after_takeover(me, votes, offline)
+    counted = votes if count_offline else voting.counting(me, expected, offline)
+    silent = sorted(name for name in counted if votes[name] is None)
+    can_start = voting.count(me, expected, offline) is voting.Verdict.WON
+    if can_start and 2 * len(silent) < len(counted):
         return
     raise Unhealthy(
         "Master-failover with voting is only possible if the majority of nodes are still healthy;"
         " use the --no-voting option after ensuring by other means that you won't end up in a"
         f" dual-master scenario. Unhealthy nodes: {silent}"
+        f" (expected: {voting.describe(me, expected, offline)})"
     )
 
 
-def refuse_other_master(old: str, votes: Mapping[str, str | None]) -> None:
+def refuse_other_master(old: str, held: Ballot) -> None:
     """OpPrereqError unless the master of this node's ssconf is the one that most nodes name."""
+    votes = {name: vote for name, vote in held.votes.items() if name not in held.offline}
     counted = Counter(vote for vote in votes.values() if vote is not None)
     top, count = counted.most_common(1)[0]
     if top != old:
