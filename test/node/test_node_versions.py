@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fact_tables import facts
 from ganeti.node import daemon_util, ensure_dirs, use_version
 from ganeti.node.daemon_util import DaemonUtil
 from ganeti.paths import Paths
-from ganeti.utils import versions
+from ganeti.utils import daemons, versions
+from ganeti.utils.daemonize import PidFile
+from ganeti.utils.ssh import SSHD_PID_FILE
 from ganeti.utils.versions import OWN, Version, problem_of
 from ganeti.version import RELEASE
 
@@ -107,17 +113,93 @@ def test_arguments_come_from_the_defaults_file_and_the_environment(paths: Paths)
     assert util.arguments("ganeti-rapi") == []
 
 
-def test_daemon_util_tells_what_it_knows(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
-    assert daemon_util.main(["list-stop-daemons"]) == 0
-    assert capsys.readouterr().out.split() == [
-        *("ganeti-rapi", "ganeti-masterd", "ganeti-kvmd", "ganeti-noded")
-    ]
-    assert daemon_util.main(["daemon-pidfile", "ganeti-noded"]) == 0
-    assert capsys.readouterr().out == f"{paths.run}/ganeti-noded.pid\n"
-    assert daemon_util.main(["is-daemon-name", "ganeti-nosuchd"]) == 1
-    assert daemon_util.main(["check", "ganeti-noded"]) == 1
-    assert daemon_util.main(["stop-all"]) == 0
-    assert daemon_util.main(["start", "ganeti-nosuchd"]) == 1
-    assert "is none of" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        daemon_util.main(["start"])
+@pytest.mark.parametrize(
+    ("line", "code", "out", "err"),
+    [
+        ("list-start-daemons", 0, "ganeti-noded ganeti-kvmd ganeti-masterd ganeti-rapi", ""),
+        ("list-stop-daemons", 0, "ganeti-rapi ganeti-masterd ganeti-kvmd ganeti-noded", ""),
+        ("daemon-pidfile ganeti-noded", 0, "RUN/ganeti-noded.pid", ""),
+        ("daemon-executable ganeti-rapi", 0, str(daemons.program("ganeti-rapi")), ""),
+        ("is-daemon-name ganeti-noded", 0, "", ""),
+        ("is-daemon-name ganeti-nosuchd", 1, "", ""),
+        ("check ganeti-noded", 1, "", ""),
+        ("check ganeti-nosuchd", 1, "", "is none of"),
+        ("check-config", 1, "", "this node is in no cluster: DATA/server.pem is missing"),
+        ("check-exitcode 0", 0, "", ""),
+        ("check-exitcode 11", 0, "", ""),
+        ("check-exitcode 1", 1, "", ""),
+        ("check-exitcode 12", 1, "", ""),
+        ("use-systemctl", 1, "", ""),
+        ("start ganeti-nosuchd", 1, "", "is none of"),
+        ("rotate-logs ganeti-nosuchd", 1, "", "is none of"),
+        ("rotate-logs ganeti-noded", 0, "", ""),  # there is none to be told
+        ("rotate-all-logs", 0, "", ""),
+        ("reload-ssh-keys", 0, "", ""),
+        ("start-all", 0, "", ""),  # nothing is wanted on a node of no cluster
+        ("stop-all", 0, "", ""),
+        ("stop-master", 0, "", ""),
+    ],
+)
+def test_daemon_util_answers(
+    paths: Paths, capsys: pytest.CaptureFixture[str], line: str, code: int, out: str, err: str
+) -> None:
+    assert daemon_util.main(line.split()) == code
+    said = capsys.readouterr()
+    assert " ".join(said.out.split()) == out.replace("RUN", str(paths.run))
+    assert err.replace("DATA", str(paths.data)) in said.err
+    assert bool(err) == bool(said.err)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["start", "stop-all ganeti-noded", "stop_all", "check_config", "check-exitcode", "restart x"]
+    + ["check-exitcode none", ""],
+)
+def test_daemon_util_refuses_what_it_does_not_know(paths: Paths, line: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        daemon_util.main(line.split())
+    assert caught.value.code == 2
+
+
+def test_daemon_util_has_all_actions_of_the_facts() -> None:
+    ours = {*daemon_util.WITHOUT_NAME, *daemon_util.TELLING, *daemon_util.WITH_NAME}
+    assert ours | {daemon_util.CHECK_EXITCODE} == set(
+        facts("cli")["daemons"]["daemon-util"]["actions"]
+    )
+
+
+def test_a_node_of_a_cluster_is_configured(paths: Paths) -> None:
+    paths.data.mkdir(parents=True)
+    paths.server_pem.write_text("")
+    assert daemon_util.main(["check-config"]) == 0
+
+
+@contextmanager
+def counting_hang_ups(paths: Paths) -> Iterator[list[int]]:
+    """This process is the running node daemon and the SSH server of the node."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, frame: seen.append(number))
+    pid_file = paths.below(SSHD_PID_FILE)
+    pid_file.parent.mkdir(parents=True, exist_ok=True)
+    pid_file.write_text(f"{os.getpid()}\n")
+    paths.run.mkdir(parents=True, exist_ok=True)
+    try:
+        with PidFile(paths.pid_file(daemons.NODED)):
+            yield seen
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("line", "signals"),
+    [
+        ("rotate-logs ganeti-noded", 1),
+        ("rotate-logs ganeti-rapi", 0),
+        ("rotate-all-logs", 1),
+        ("reload-ssh-keys", 1),
+    ],
+)
+def test_a_signal_tells_who_has_to_open_files_anew(paths: Paths, line: str, signals: int) -> None:
+    with counting_hang_ups(paths) as seen:
+        assert daemon_util.main(line.split()) == 0
+    assert seen == [signal.SIGHUP] * signals

@@ -1,8 +1,8 @@
 """The program daemon-util: start, stop and look for the daemons of this node.
 
-Actions: facts/cli.json. Where systemd knows ganeti.target its units do the work, and what was
-started without it is stopped as well. Master daemons are started only on the node that ssconf
-names; they would end by themselves elsewhere (exit code 11).
+Actions: facts/cli.json; doc/install.rst says what each does. Where systemd knows ganeti.target
+its units do the work, and what was started without it is stopped as well. Master daemons are
+started only on the node that ssconf names; they would end by themselves elsewhere (exit code 11).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from ganeti.constants import EXIT_FAILURE, EXIT_SUCCESS
+from ganeti.constants import EXIT_FAILURE, EXIT_NOT_MASTER, EXIT_SUCCESS
 from ganeti.errors import GenericError
 from ganeti.hypervisor.kvm_files import KvmDirectories
 from ganeti.paths import Paths
-from ganeti.utils import daemons, net
+from ganeti.utils import daemons, net, ssh
 from ganeti.utils.files import LocalDisk
 from ganeti.utils.process import run
 
@@ -53,6 +53,10 @@ class DaemonUtil:
         asked = run(["systemctl", "show", "--property=LoadState", TARGET], timeout_s=SYSTEMCTL_S)
         return asked.ok and "LoadState=loaded" in asked.stdout
 
+    def is_configured(self) -> bool:
+        """Whether this node is in a cluster: without its certificate no daemon starts."""
+        return self.paths.server_pem.exists()
+
     def is_master(self) -> bool:
         try:
             return self.paths.ssconf("master_node").read_text().strip() == self.hostname
@@ -61,7 +65,7 @@ class DaemonUtil:
 
     def wanted(self) -> list[str]:
         """What should run here."""
-        made = [daemons.NODED] if self.paths.server_pem.exists() else []
+        made = [daemons.NODED] if self.is_configured() else []
         if made and any(KvmDirectories.of(self.paths).control.glob("*.kvmd")):
             made.append(KVMD)  # there are guests that want to be watched
         return [*made, *(MASTER_DAEMONS if made and self.is_master() else ())]
@@ -92,6 +96,11 @@ class DaemonUtil:
             if units and name != KVMD:
                 run(["systemctl", "stop", f"{name}.service"], timeout_s=SYSTEMCTL_S).check()
             daemons.stop(self.paths, name)
+
+    def rotate_logs(self, *names: str) -> None:
+        """Those that run open their log files anew; the old ones were moved away before."""
+        for name in names:
+            daemons.hang_up(self.paths, name)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -125,17 +134,23 @@ def _stop_all(util: DaemonUtil) -> None:
     util.stop(*reversed(DAEMONS))
 
 
-WITHOUT_NAME: Final[Mapping[str, Callable[[DaemonUtil], None]]] = {
+CHANGING: Final[Mapping[str, Callable[[DaemonUtil], None]]] = {
     "start-all": _start_all,
     "stop-all": _stop_all,
     "start-master": lambda util: util.start(*MASTER_DAEMONS),
     "stop-master": lambda util: util.stop(*reversed(MASTER_DAEMONS)),
 }
-TELLING: Final = ("list-start-daemons", "list-stop-daemons", "use-systemctl")
+SIGNALLING: Final[Mapping[str, Callable[[DaemonUtil], None]]] = {  # these need not be alone
+    "rotate-all-logs": lambda util: util.rotate_logs(*DAEMONS),
+    "reload-ssh-keys": lambda util: ssh.reload_server(util.paths),
+}
+WITHOUT_NAME: Final[Mapping[str, Callable[[DaemonUtil], None]]] = {**CHANGING, **SIGNALLING}
+TELLING: Final = ("list-start-daemons", "list-stop-daemons", "use-systemctl", "check-config")
 WITH_NAME: Final = (
-    *("start", "stop", "check", "check-and-start"),
+    *("start", "stop", "check", "check-and-start", "rotate-logs"),
     *("is-daemon-name", "daemon-pidfile", "daemon-executable"),
 )
+CHECK_EXITCODE: Final = "check-exitcode"  # its argument is a number, not a daemon
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,10 +158,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="daemon-util", description="Start, stop and look for the daemons of this node."
     )
-    parser.add_argument("action", choices=(*WITHOUT_NAME, *TELLING, *WITH_NAME))
-    parser.add_argument("daemon", nargs="?")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    actions = (*WITHOUT_NAME, *TELLING, *WITH_NAME, CHECK_EXITCODE)
+    parser.add_argument("action", choices=actions, metavar="action", help=", ".join(actions))
+    parser.add_argument("daemon", nargs="?", help=f"or the number, for {CHECK_EXITCODE}")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="more for a daemon that starts")
     given = parser.parse_args(argv)
+    if given.action == CHECK_EXITCODE:
+        if not (given.daemon or "").isdecimal():
+            parser.error(f"{CHECK_EXITCODE} takes the number that a daemon has ended with")
+        return check_exitcode(int(given.daemon))
     if (given.action in WITH_NAME) != (given.daemon is not None):
         parser.error(f"{given.action} takes {'a' if given.action in WITH_NAME else 'no'} daemon")
     util = DaemonUtil(Paths.from_environment(), net.own_name(), os.environ)
@@ -157,10 +177,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_FAILURE
 
 
+def check_exitcode(code: int) -> int:
+    """Success also for a master daemon that has ended because this node is not the master."""
+    return EXIT_SUCCESS if code in (EXIT_SUCCESS, EXIT_NOT_MASTER) else EXIT_FAILURE
+
+
 def _act(util: DaemonUtil, action: str, name: str | None, arguments: Sequence[str]) -> int:
-    if action in WITHOUT_NAME:
+    if action in CHANGING:
         with util.alone():
-            WITHOUT_NAME[action](util)
+            CHANGING[action](util)
+        return EXIT_SUCCESS
+    if action in SIGNALLING:
+        SIGNALLING[action](util)
         return EXIT_SUCCESS
     if name is None:
         return _tell(util, action)
@@ -181,12 +209,20 @@ def _act(util: DaemonUtil, action: str, name: str | None, arguments: Sequence[st
         case "stop":
             with util.alone():
                 util.stop(name)
+        case "rotate-logs":
+            util.rotate_logs(name)
     return EXIT_SUCCESS
 
 
 def _tell(util: DaemonUtil, action: str) -> int:
     if action == "use-systemctl":
         return EXIT_SUCCESS if util.uses_systemd() else EXIT_FAILURE
+    if action == "check-config":
+        if util.is_configured():
+            return EXIT_SUCCESS
+        missing = util.paths.server_pem
+        sys.stderr.write(f"daemon-util: this node is in no cluster: {missing} is missing\n")
+        return EXIT_FAILURE
     names = DAEMONS if action == "list-start-daemons" else reversed(DAEMONS)
     sys.stdout.write("".join(f"{name}\n" for name in names))
     return EXIT_SUCCESS
