@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fakes.upgrade_bed import FORMS, MASTER, NEW, OLD, Killed, UpgradeBed
+from ganeti.cli.upgrade_nodes import Answer
 from ganeti.utils.files import LocalDisk
 from ganeti.utils.versions import Version
 
@@ -335,6 +336,26 @@ def test_a_roll_back_that_is_broken_off_goes_on(tmp_path: Path, old: Version, ne
                 if node.name != MASTER and kind == "fail":
                     node.active, node.running = old, old  # as the warning has asked for
             assert bed.state() == bed.good(old), (kind, nth, bed.events)
+
+
+def test_a_node_that_died_does_not_keep_the_others_from_rolling_back(tmp_path: Path) -> None:
+    bed = UpgradeBed(tmp_path)
+    bed.shell.paths.intent_to_upgrade.write_text("4.0,4.1,1\nstep backup\nback\n")
+    bed.drained = True
+    dead = bed.nodes["node3"]
+    happens = bed._happens
+
+    def at_a_node(name: str, act: object) -> object:
+        if name.startswith("node3: "):
+            return Answer("can't be reached", 255)
+        return happens(name, act)  # type: ignore[arg-type]
+
+    bed._happens = at_a_node  # type: ignore[method-assign]
+    ended = bed.run("--resume")
+    assert ended.status == 1 and "was rolled back" in ended.err, ended
+    assert "Warning: node node3: can't be reached" in ended.err
+    del bed.nodes[dead.name]
+    assert bed.state() == bed.good(OLD)
 
 
 def first_conversion(bed: UpgradeBed, new: Version) -> int:

@@ -228,14 +228,18 @@ class _Runner:
             upgrade.must(upgrade.nodes.all, self._intent.old, "use-version")
 
     def _stop_again(self) -> None:
-        """Daemons that should be stopped are: a node may have been started anew meanwhile."""
-        from ganeti.cli.upgrade_steps import BEFORE
+        """Daemons that should be stopped are: a node may have been started anew meanwhile.
+
+        On the way back a node that has died since is told and left alone: there is no master that
+        could mark it as offline.
+        """
+        from ganeti.cli.upgrade_steps import BEFORE, stop_what_answers
 
         names = [step.name for step in BEFORE]
         if self._intent.step in names[names.index("stop") + 1 :]:
             step = BEFORE[names.index("stop")]
             self._tell(step.says)
-            step.do(self._upgrade)
+            (stop_what_answers if self._intent.back else step.do)(self._upgrade)
 
     def _do(self, step: Step, speaks: Version) -> None:
         self._intent.note(step=step.name)
@@ -277,10 +281,10 @@ class _Runner:
             if step.undo is None:
                 continue
             intent.note(step=step.name)
-            if step.asks:
-                self._hand_over(intent.old)
-            self._tell(step.undo_says)
             try:
+                if step.asks:
+                    self._hand_over(intent.old)
+                self._tell(step.undo_says)
                 step.undo(self._upgrade)
             except (GenericError, OSError) as error:
                 raise OpExecError(

@@ -134,6 +134,12 @@ def _stop(upgrade: Upgrade) -> None:
     upgrade.must(upgrade.nodes.others, upgrade.intent.old, "daemon-util", "stop-all")
 
 
+def stop_what_answers(upgrade: Upgrade) -> None:
+    """The same, but other nodes that can't are only told."""
+    upgrade.master_does(upgrade.intent.old, "daemon-util", "stop-all")
+    upgrade.others_do(upgrade.intent.old, "daemon-util", "stop-all")
+
+
 def _start(upgrade: Upgrade) -> None:
     """The others first: the new master asks them whether it is the master."""
     _start_version(upgrade, upgrade.intent.new)
