@@ -45,6 +45,10 @@ def implements(opcode: type[Opcode]) -> Callable[[U], U]:
     return register
 
 
+UNSERVED = frozenset({"OP_TEST_DUMMY"})
+"""Clients may submit these and get an error: there is no unit (facts/opcodes.json, no_handler)."""
+
+
 def module_name(op_id: str) -> str:
     return "ganeti.logic." + SHARED.get(op_id, op_id.removeprefix("OP_").lower())
 
@@ -56,6 +60,8 @@ def is_implemented(op_id: str) -> bool:
 def unit_for(op_id: str) -> type[LogicalUnit[Any, Any]]:
     """The unit of an opcode; OpPrereqError when it is declared but has no unit yet."""
     if op_id not in _UNITS:
+        if op_id in UNSERVED:
+            raise OpPrereqError(f"{op_id} is for tests of clients, no master does it", Code.ENVIRON)
         if not is_implemented(op_id):
             raise OpPrereqError(
                 f"{op_id} is known, but this release can't do it yet",
