@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from virtual_cluster import FILE_STORAGE, OS_DIRECTORY, Done, VirtualCluster
 
 T = TypeVar("T")
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 POLL_S = 0.02
 KEPT_COMMANDS = 15
 LOG_LINES = 40
@@ -135,6 +136,24 @@ class ClusterBed:
             **more,
         }
         return int(self.call("SubmitJob", [op]))
+
+    @contextmanager
+    def running_delay(self, **more: Any) -> Iterator[int]:
+        """The number of a job that runs until the block ends; then it succeeds."""
+        number = self.delay(600.0, interruptible=True, **more)
+
+        def log() -> list[list[Any]]:
+            ((entries,),) = self.call("QueryJobs", [number], ["oplog"])
+            return list(entries[0])
+
+        until(log, f"job {number} has named the socket that ends it")
+        try:
+            yield number
+        finally:
+            _, _, _, (path,) = log()[0]
+            with socket.socket(socket.AF_UNIX) as waker:
+                waker.connect(path)
+        assert self.await_status(number) == "success"
 
     def statuses(self, numbers: list[int]) -> list[str]:
         rows = self.call("QueryJobs", numbers, ["status"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cluster_bed import ClusterBed, until, without_dates
+from cluster_bed import ClusterBed, without_dates
 
 OOB = """#!/bin/sh
 echo "$1 $2" >> "$(dirname "$0")/oob.log"
@@ -25,20 +25,9 @@ def test_the_job_queue_goes_through_its_states(cluster: ClusterBed) -> None:
 
 
 def test_a_delay_ends_when_somebody_connects(cluster: ClusterBed) -> None:
-    number = cluster.delay(600.0, interruptible=True)
-
-    def log() -> list[list[object]]:
+    with cluster.running_delay() as number:
         ((entries,),) = cluster.call("QueryJobs", [number], ["oplog"])
-        return list(entries[0])
-
-    until(log, "the delay has named its socket")
-    _, _, kind, (path,) = log()[0]
-    assert kind == "delay-test"
-    cluster.ok(
-        "python3 -c",
-        f"import socket; socket.socket(socket.AF_UNIX).connect({path!r})",
-    )
-    cluster.await_status(number, "success")
+        assert entries[0][0][2] == "delay-test"
     assert list(cluster.cluster.paths(1).sockets.glob("wake-*")) == []
 
 

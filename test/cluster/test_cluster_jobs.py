@@ -9,7 +9,7 @@ import pytest
 from cluster_bed import ClusterBed, until, without_dates
 from ganeti.errors import GenericError
 
-NODE_LOCKED = {"no_locks": False, "on_nodes": ["node2.example.com"], "on_master": False}
+NODE_LOCKED = {"no_locks": False, "on_master": True}
 
 
 def test_a_job_is_submitted_followed_and_listed(cluster: ClusterBed) -> None:
@@ -58,15 +58,13 @@ def test_the_error_of_a_failed_job_is_the_commands_error(cluster: ClusterBed) ->
 
 
 def test_a_waiting_job_can_be_cancelled_and_a_finished_one_can_not(cluster: ClusterBed) -> None:
-    holder = cluster.delay(2, **NODE_LOCKED)
-    cluster.await_status(holder, "running")
-    waiter = cluster.delay(0, **NODE_LOCKED)
-    cluster.await_status(waiter, "waiting")
-    locks = cluster.ok("gnt-debug locks --no-headers -o name,mode,owner,pending")
-    assert f"job{waiter}" in locks or f"job/{waiter}" in locks or str(waiter) in locks
-    cluster.ok(f"gnt-job cancel {waiter}")
-    assert cluster.await_status(waiter) == "canceled"
-    assert cluster.await_status(holder) == "success"
+    with cluster.running_delay(**NODE_LOCKED) as holder:
+        waiter = cluster.delay(0, **NODE_LOCKED)
+        cluster.await_status(waiter, "waiting")
+        locks = cluster.ok("gnt-debug locks --no-headers -o name,mode,owner,pending")
+        assert f"job{waiter}" in locks or f"job/{waiter}" in locks or str(waiter) in locks
+        cluster.ok(f"gnt-job cancel {waiter}")
+        assert cluster.await_status(waiter) == "canceled"
     refused = cluster(f"gnt-job cancel {holder}")
     assert refused.rc == 1
     assert str(holder) in refused.out
@@ -75,21 +73,20 @@ def test_a_waiting_job_can_be_cancelled_and_a_finished_one_can_not(cluster: Clus
 
 
 def test_a_job_waits_for_the_one_it_depends_on(cluster: ClusterBed) -> None:
-    first = cluster.delay(0.5)
-    second = cluster.delay(0, depends=[[first, ["success"]]])
-    never = cluster.delay(0, depends=[[first, ["error"]]])
-    assert cluster.statuses([second])[0] != "success"
+    with cluster.running_delay() as first:
+        second = cluster.delay(0, depends=[[first, ["success"]]])
+        never = cluster.delay(0, depends=[[first, ["error"]]])
+        assert cluster.statuses([second])[0] != "success"
     assert cluster.await_status(second) == "success"
     assert cluster.statuses([first]) == ["success"]
     assert cluster.await_status(never) == "error"
 
 
 def test_priority_changes_while_the_job_waits(cluster: ClusterBed) -> None:
-    holder = cluster.delay(1, **NODE_LOCKED)
-    cluster.await_status(holder, "running")
-    waiter = cluster.delay(0, **NODE_LOCKED)
-    cluster.ok(f"gnt-job change-priority --priority=high {waiter}")
-    assert cluster.ok(f"gnt-job list --no-headers -o priority {waiter}") == "-10\n"
+    with cluster.running_delay(**NODE_LOCKED):
+        waiter = cluster.delay(0, **NODE_LOCKED)
+        cluster.ok(f"gnt-job change-priority --priority=high {waiter}")
+        assert cluster.ok(f"gnt-job list --no-headers -o priority {waiter}") == "-10\n"
     assert cluster.await_status(waiter) == "success"
 
 
@@ -111,16 +108,14 @@ def test_a_drained_queue_takes_nothing_until_it_is_undrained(cluster: ClusterBed
 
 def test_archived_jobs_leave_the_list_but_not_the_cluster(cluster: ClusterBed) -> None:
     number = cluster.delay(0)
-    running = cluster.delay(2)
     cluster.await_status(number)
     cluster.ok(f"gnt-job archive {number}")
     assert str(number) not in cluster.ok("gnt-job list --no-headers -o id").split()
     archived = cluster.ok("gnt-job list --archived --no-headers --separator=: -o id,status")
     assert f"{number}:success:Y" in archived.splitlines()
     assert f"Job ID: {number}" in cluster.ok(f"gnt-job info {number}")
-    refused = cluster(f"gnt-job archive {running}")
-    assert refused.rc == 1
-    assert cluster.await_status(running) == "success"
+    with cluster.running_delay() as running:
+        assert cluster(f"gnt-job archive {running}").rc == 1
     assert re.fullmatch(
         r"Archived \d+ jobs, 0 unchecked left\n", cluster.ok("gnt-job autoarchive all")
     )
