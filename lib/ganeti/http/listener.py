@@ -1,27 +1,28 @@
 """A listening address for HTTPS: connections, their limits, TLS. On the loop; no threads.
 
-Limits are in `Limits`: slow, half, huge and idle connections are dropped.
+Limits are in `Limits`: slow, half, huge and idle connections are dropped. A connection counts from
+TCP accept to its end, so that the TLS handshake is within the limits, too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.web_log import AccessLogger
 from aiohttp.web_protocol import RequestHandler
 
+from ganeti.http.acceptor import Acceptor
 from ganeti.utils.net import client_of
 
 logger = logging.getLogger(__name__)
@@ -133,8 +134,8 @@ class Listener:
         self.refused: Counter[str] = Counter()  # those that were not, and have not ended
         self._told: dict[str, tuple[float, int]] = {}  # limit → last line, times left out since
         self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._renewing = asyncio.Lock()
+        self._acceptor = Acceptor(self._came, self._cannot_take)
+        self._opening: set[asyncio.Task[None]] = set()  # of connections in their TLS handshake
         self._web: web.Server | None = None
 
     async def answer(self, raw: web.BaseRequest) -> web.StreamResponse:
@@ -148,40 +149,41 @@ class Listener:
     @property
     def port(self) -> int:
         """The port it listens on; needed when 0 was asked for."""
-        assert self._server is not None
-        listening = self._server.sockets[0]
-        return int(listening.getsockname()[1])
+        return self._acceptor.port
 
     async def start(self, host: str, port: int) -> None:
         """It listens. OSError when the address is taken or not ours."""
         self._web = web.Server(self._serve)
-        await self._listen(host=host, port=port, reuse_address=True)
+        await self._acceptor.start(host, port)
 
-    async def _listen(self, **where: Any) -> None:
-        if self._tls is not None:
-            where["ssl_handshake_timeout"] = self.limits.first_request_s
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connect, ssl=self._tls, backlog=128, **where
-        )
-
-    async def renew_tls(self, tls: ssl.SSLContext | None) -> None:
-        """New connections are made with `tls`; those that are open go on as they are.
-
-        The socket listens all the time: the next asyncio server has a second handle of it.
-        """
-        async with self._renewing:
-            assert self._server is not None
-            former, handle = self._server, os.dup(self._server.sockets[0].fileno())
-            self._tls = tls
-            await self._listen(sock=socket.socket(fileno=handle))
-            former.close()
+    def renew_tls(self, tls: ssl.SSLContext | None) -> None:
+        """New connections are made with `tls`; those that are open go on as they are."""
+        self._tls = tls
 
     async def stop(self, grace_s: float = 1.0) -> None:
-        """Nothing listens any more; running requests had `grace_s` to end."""
-        if self._server is not None:
-            self._server.close()
+        """Nothing listens any more, no handshake goes on; requests had `grace_s` to end."""
+        self._acceptor.stop()
+        for one in [one for one in self.connections if one.is_opening]:
+            one.drop()
+        if self._opening:
+            await asyncio.wait(self._opening, timeout=grace_s)
         if self._web is not None:
             await self._web.shutdown(grace_s)
+
+    def _came(self, sock: socket.socket, address: str) -> None:
+        assert self._web is not None
+        one = Connection(self, self._web, sock, client_of(address))
+        if not self.enter(one):
+            sock.close()
+            return
+        task = asyncio.create_task(one.open(sock, self._tls))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    def _cannot_take(self, error: OSError) -> None:
+        open_now = len(self.connections)
+        text = f"no new connections for a moment, {open_now} are open: {error.strerror}"
+        self._tell_seldom("files", text)
 
     def enter(self, one: Connection) -> bool:
         """Whether a new connection may stay.
@@ -241,10 +243,6 @@ class Listener:
         self._told[limit] = (now, 0)
         logger.warning("%s%s", text, f" ({left_out} more since the last line)" if left_out else "")
 
-    def _connect(self) -> RequestHandler:
-        assert self._web is not None
-        return Connection(self, self._web)
-
     async def _serve(self, raw: web.BaseRequest) -> web.StreamResponse:
         connection = raw.protocol
         assert isinstance(connection, Connection)
@@ -282,10 +280,12 @@ class Connection(RequestHandler):
 
     __slots__ = (
         *("owner", "client", "has_asked", "is_busy", "is_refused"),
-        *("_clock", "_certificate", "__dict__"),
+        *("_socket", "_clock", "_certificate", "__dict__"),
     )
 
-    def __init__(self, owner: Listener, manager: web.Server) -> None:
+    def __init__(
+        self, owner: Listener, manager: web.Server, sock: socket.socket, client: str
+    ) -> None:
         super().__init__(
             manager,
             loop=asyncio.get_running_loop(),
@@ -300,7 +300,8 @@ class Connection(RequestHandler):
         self.owner = owner
         self.has_asked = self.is_busy = False
         self.is_refused = False  # its request is answered with 503
-        self.client = ""
+        self.client = client
+        self._socket: socket.socket | None = sock  # until there is a transport
         self._clock: asyncio.TimerHandle | None = None
         self._certificate: bytes | None = None
 
@@ -313,14 +314,31 @@ class Connection(RequestHandler):
                 self._certificate = tls.getpeercert(binary_form=True)
         return self._certificate
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether its TLS handshake is not over."""
+        return self._socket is not None
+
+    async def open(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+        """It is there, its TLS handshake done; or that failed, and it counts no more."""
+        self._wait(self.owner.limits.first_request_s)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: self, sock, ssl=tls)
+        except OSError as error:
+            logger.debug("no connection with %s: %s", self.client, error)
+            sock.close()
+        finally:
+            self._socket = None
+            if self.transport is None:
+                self._stop_clock()
+                self.owner.leave(self)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        self.client = client_of(str(peer[0])) if isinstance(peer, tuple) else ""
-        if not self.owner.enter(self):
+        self._socket = None
+        if self not in self.owner.connections:  # it had to give way meanwhile
             self.drop()
-            return
-        self._wait(self.owner.limits.first_request_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_clock()
@@ -374,7 +392,10 @@ class Connection(RequestHandler):
         self._clock = asyncio.get_running_loop().call_later(seconds, self.drop)
 
     def drop(self) -> None:
-        if isinstance(self.transport, asyncio.Transport):
+        if self._socket is not None:  # the handshake ends for want of bytes, and frees the socket
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        elif isinstance(self.transport, asyncio.Transport):
             self.transport.abort()
         elif self.transport is not None:
             self.transport.close()

@@ -118,7 +118,7 @@ class NodeDaemon:
         X509CertError, and nothing has changed, when they are not usable.
         """
         if self._server is not None:
-            await self._server.renew_tls(self._context())
+            self._server.renew_tls(self._context())
             logger.info("node %s: certificates read again", self.settings.hostname)
 
     def _context(self) -> ssl.SSLContext | None:

@@ -74,7 +74,6 @@ class RapiDaemon:
             self._changed,
         )
         self.audit = AuditLog(settings.paths.rapi_audit_log, reads=settings.audit_reads)
-        self._renewal: asyncio.Task[None] | None = None
         self._server = RapiServer(
             RESOURCES,
             self.master,
@@ -132,7 +131,7 @@ class RapiDaemon:
             logger.error("%s; the certificate that was read before stays", error)
             return
         if context is not None:
-            self._renewal = asyncio.create_task(self._server.renew_tls(context))
+            self._server.renew_tls(context)
             logger.info("%s: the certificate was read", self.settings.certificate)
 
     def _context(self) -> ssl.SSLContext | None:
