@@ -121,6 +121,18 @@ def test_a_user_of_the_address_does_not_wait_for_strangers_there() -> None:
     assert attempts.wait_s(ADMIN, 0.0) > 0.0
 
 
+def test_an_attempt_that_its_address_sends_away_keeps_no_place_of_the_user() -> None:
+    attempts = Attempts()
+    tried(attempts, 100)
+    for _ in range(9):
+        attempts.was_wrong(ADMIN, 1.0)
+    while attempts.wait_s(("next", ADMIN[1]), 1.0) <= LONGEST_WAIT_S:
+        pass
+    waits = [attempts.wait_s(ADMIN, 1.0) for _ in range(100)]
+    assert min(waits) > LONGEST_WAIT_S
+    assert attempts.wait_s(ADMIN, 1.0 + max(waits)) == 0.0
+
+
 def test_a_right_password_does_not_free_the_address() -> None:
     attempts = Attempts()
     tried(attempts, 100)

@@ -73,16 +73,26 @@ class Guesses:
     def wait_s(self, who: Who, now: float) -> float:
         """Seconds that an attempt has to wait before it is looked at. Its place is kept, unless it
         is to come again: those that are not looked at don't make the others wait."""
+        wait_s = self.queue_s(who, now)
+        if wait_s <= LONGEST_WAIT_S:
+            self.keep_place(who, now)
+        return wait_s
+
+    def queue_s(self, who: Who, now: float) -> float:
+        """As `wait_s`, without a place."""
         known = self._known.get(who)
         if known is None or known.wrong < self._free:
             return 0.0
         if now - known.at > self.FORGOTTEN_S:
             del self._known[who]
             return 0.0
-        turn = max(now, known.next_at)
-        if turn - now <= LONGEST_WAIT_S:
-            known.next_at = turn + self._pause_s(known.wrong)
-        return turn - now
+        return max(0.0, known.next_at - now)
+
+    def keep_place(self, who: Who, now: float) -> None:
+        """The next attempt waits for this one."""
+        known = self._known.get(who)
+        if known is not None and known.wrong >= self._free:
+            known.next_at = max(now, known.next_at) + self._pause_s(known.wrong)
 
     def was_wrong(self, who: Who, now: float) -> None:
         known = self._known.get(who)
@@ -122,11 +132,15 @@ class Attempts:
         self._trusted: OrderedDict[Who, None] = OrderedDict()
 
     def wait_s(self, who: Who, now: float) -> float:
-        """As `Guesses.wait_s`, for a user (first) at an address."""
-        wait_s = self._users.wait_s(who, now)
-        if who in self._trusted or wait_s > LONGEST_WAIT_S:
-            return wait_s
-        return max(wait_s, self._addresses.wait_s(_address(who), now))
+        """As `Guesses.wait_s`, for a user (first) at an address: both places are kept, or none."""
+        queues = [(self._users, who)]
+        if who not in self._trusted:
+            queues.append((self._addresses, _address(who)))
+        wait_s = max(guesses.queue_s(one, now) for guesses, one in queues)
+        if wait_s <= LONGEST_WAIT_S:
+            for guesses, one in queues:
+                guesses.keep_place(one, now)
+        return wait_s
 
     def was_wrong(self, who: Who, now: float) -> None:
         self._trusted.pop(who, None)
