@@ -359,6 +359,26 @@ def test_what_the_master_refuses(tmp_path: Path, error: Exception, status: int) 
 
 
 @pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OpPrereqError("no node is named nosuch", Code.NOENT), 404),
+        (OpPrereqError("node1 may be several nodes", Code.INVAL), 400),
+    ],
+)
+def test_names_in_the_filter_of_a_query(tmp_path: Path, error: Exception, status: int) -> None:
+    async def refusing(method: str, args: list[Any]) -> Any:
+        raise error
+
+    async def work() -> None:
+        async with Stand(tmp_path, refusing).rapi() as bed:
+            body = '{"fields": ["name"], "qfilter": ["=", "name", "nosuch"]}'
+            refused(await bed.ask("PUT", "/2/query/node", body, ADMIN | JSON), status)
+            refused(await bed.ask("GET", "/2/query/node?fields=name", headers=ADMIN), status)
+
+    on_loop(work)
+
+
+@pytest.mark.parametrize(
     ("line", "body"),
     [
         ("GET /2/instances?bulk=1", None),

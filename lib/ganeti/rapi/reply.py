@@ -92,7 +92,8 @@ def error_for(error: GenericError, *, single: bool = False) -> HttpError:
 class Reply:
     """An answer that is more than a JSON value: `body` in pieces, or headers of its own.
 
-    `live`: each piece goes out as soon as it is there.
+    `live`: each piece goes out as soon as it is there. `single`: as for `error_for`, for an error
+    in the place of the first piece.
     """
 
     body: AsyncGenerator[bytes, None] | bytes
@@ -100,6 +101,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     live: bool = False
+    single: bool = False
 
 
 @dataclass(slots=True)

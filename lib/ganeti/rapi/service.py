@@ -196,10 +196,14 @@ class RapiServer(Listener):
             raise HttpError(400, f"the body can't be read: {error}") from error
 
     async def _ask(self, method: Method, call: Call) -> Reply | Upgrade | Json:
+        single = bool(call.path) and not method.submits
         try:
-            return await method.serve(call)
+            answer = await method.serve(call)
         except GenericError as error:
-            raise error_for(error, single=bool(call.path) and not method.submits) from error
+            raise error_for(error, single=single) from error
+        if isinstance(answer, Reply):
+            answer.single = single
+        return answer
 
     def _whole(self, answer: Reply | Json) -> web.Response:
         if not isinstance(answer, Reply):
@@ -214,7 +218,10 @@ class RapiServer(Listener):
         end = b"\n" if answer.content_type == JSON_TYPE else b""
         async with aclosing(body) as pieces:
             # An error of the master comes before the head.
-            begin = await (anext(pieces, b"") if answer.live else _beginning(pieces))
+            try:
+                begin = await (anext(pieces, b"") if answer.live else _beginning(pieces))
+            except GenericError as error:
+                raise error_for(error, single=answer.single) from error
             if len(begin) < LONG_BYTES and not answer.live:
                 whole = self._whole(replace(answer, body=begin + end))
                 await send_whole(raw, whole, self.limits)
