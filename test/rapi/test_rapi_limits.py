@@ -130,7 +130,7 @@ def test_an_attempt_that_its_address_sends_away_keeps_no_place_of_the_user() -> 
         pass
     waits = [attempts.wait_s(ADMIN, 1.0) for _ in range(100)]
     assert min(waits) > LONGEST_WAIT_S
-    assert attempts.wait_s(ADMIN, 1.0 + max(waits)) == 0.0
+    assert attempts.wait_s(ADMIN, 1.0 + min(waits)) == 0.0
 
 
 def test_a_right_password_does_not_free_the_address() -> None:
