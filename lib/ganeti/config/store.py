@@ -40,6 +40,7 @@ from ganeti.rpc.recover import Recovery, read_whole
 from ganeti.rpc.replicate import ReplicatedJournal
 from ganeti.utils.files import Disk, Owner
 from ganeti.utils.offload import Offloader, in_thread
+from ganeti.utils.waking import is_set_within
 
 logger = logging.getLogger(__name__)
 
@@ -401,12 +402,8 @@ class ConfigStore:
 
     async def _sleep(self, seconds: float) -> None:
         """Until then, or until something changes that may make it earlier or later."""
-        try:
-            async with asyncio.timeout(seconds):  # wait_for may swallow the end of this task
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        self._wake.clear()
+        if await is_set_within(self._wake, seconds):
+            self._wake.clear()
 
     async def _checkpoint(self, *, rotate: bool) -> None:
         """The file holds the newest durable snapshot; with `rotate` the journal begins anew."""

@@ -17,6 +17,7 @@ from ganeti.errors import GenericError, JobQueueError
 from ganeti.jobs.journal import Owed, Paid
 from ganeti.jobs.recorder import Recorder
 from ganeti.jobs.undo import Failed, Step
+from ganeti.utils.waking import is_set_within
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +85,7 @@ class Debts:
             except (OSError, GenericError) as error:
                 logger.error("undo steps that are owed: %s", error)
             await asyncio.sleep(PAUSE_S)
-            try:
-                async with asyncio.timeout(RETRY_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            await is_set_within(self._wake, RETRY_S)
 
     async def _try(self, owed: Iterable[Owed]) -> None:
         """One round. Steps of one node keep their order, and one that is away is asked once."""

@@ -16,6 +16,7 @@ from ganeti.errors import GenericError
 from ganeti.jobs.recorder import Journal, Recorder
 from ganeti.jobs.replicate import JobFileReplicator
 from ganeti.jobs.store import SERIAL, JobStore, job_file_name, job_number
+from ganeti.utils.waking import is_set_within
 
 logger = logging.getLogger(__name__)
 
@@ -167,11 +168,8 @@ class Keeper:
             wait_s = min(self._due.values()) - loop.time() if self._due else None
             if wait_s is not None and wait_s <= 0:
                 return
-            try:
-                # Not at each of hundreds of changes per second: the soonest is in COLLECT_S.
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            except TimeoutError:
+            # Not at each of hundreds of changes per second: the soonest is in COLLECT_S.
+            if not await is_set_within(self._wake, wait_s):
                 return
             await asyncio.sleep(COLLECT_S)
 

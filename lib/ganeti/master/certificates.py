@@ -27,6 +27,7 @@ from ganeti.logic.roles import (
 from ganeti.model.node import Node
 from ganeti.rpc import calls
 from ganeti.rpc.base import Call, Outcome, P, R, Target, target_of
+from ganeti.utils.waking import is_set_within
 
 logger = logging.getLogger(__name__)
 
@@ -96,15 +97,7 @@ class CertificateLearner:
             nodes = [node for uuid, node in self._strange.items() if uuid not in self._refusing]
             await asyncio.gather(*(self._learn(node) for node in nodes))
             if self._strange:
-                await self._rest()
-
-    async def _rest(self) -> None:
-        """Until there is reason for another round."""
-        try:
-            async with asyncio.timeout(RETRY_S):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+                await is_set_within(self._wake, RETRY_S)
 
     async def _learn(self, node: Node) -> None:
         self._heard.discard(node.uuid)

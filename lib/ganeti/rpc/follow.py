@@ -19,6 +19,7 @@ from ganeti.rpc import calls
 from ganeti.rpc.base import Call, Outcome, P, R, Target
 from ganeti.rpc.calls import JournalState
 from ganeti.utils.journal import Generation
+from ganeti.utils.waking import is_set_within
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +111,7 @@ class Follower:
 
     async def _follow(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(self._settings.look_s):
-                    await self._wake.wait()
-            except TimeoutError:
+            if not await is_set_within(self._wake, self._settings.look_s):
                 await self._look()
             self._wake.clear()
             while self._image.generation and self.is_behind:
