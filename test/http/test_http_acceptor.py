@@ -7,24 +7,12 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from fakes.loops import LOOPS, NewLoop, on_loop
 from ganeti.http.acceptor import AT_ONCE, Acceptor
-from ganeti.http.listener import loop_factory
-
-LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, loop_factory()])
-NewLoop = Callable[[], asyncio.AbstractEventLoop]
-
-
-def on_loop(new_loop: NewLoop, work: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(30):
-            await work()
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(main())
 
 
 @contextmanager
@@ -75,17 +63,20 @@ def test_without_files_connections_wait_until_there_are_some(new_loop: NewLoop) 
 @LOOPS
 def test_an_acceptor_that_is_stopped_in_its_pause_does_not_go_on(new_loop: NewLoop) -> None:
     async def work() -> None:
+        loop = asyncio.get_running_loop()
         lacks: asyncio.Queue[OSError] = asyncio.Queue()
+        passed = asyncio.Event()
         acceptor = Acceptor(lambda sock, address: sock.close(), lacks.put_nowait, pause_s=0.0)
         await acceptor.start("127.0.0.1", 0)
         port = acceptor.port
         with socket.socket() as client:
             client.setblocking(False)
             with no_file_left():
-                await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+                await loop.sock_connect(client, ("127.0.0.1", port))
                 await lacks.get()
                 acceptor.stop()
-        await asyncio.sleep(0.01)
+        loop.call_later(0.0, passed.set)  # after the timer of the pause
+        await passed.wait()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
 

@@ -14,24 +14,14 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from ganeti.http.listener import REFUSALS, Limits, Listener, loop_factory, send_whole
+from fakes.loops import LOOPS, NewLoop, on_loop
+from ganeti.http.listener import REFUSALS, Limits, Listener, send_whole
 from ganeti.http.tls import server_context
 from ganeti.utils import x509
 
-LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, loop_factory()])
-NewLoop = Callable[[], asyncio.AbstractEventLoop]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 ANOTHER = "127.0.0.2"
-
-
-def on_loop(new_loop: NewLoop, work: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(30):
-            await work()
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(main())
 
 
 class Slow(Listener):
