@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from fakes.nodes import a_root
-from ganeti.node.daemon import PROGRAM
+from ganeti.node.daemon import LIMITS, PROGRAM
 from ganeti.paths import Paths
 from ganeti.utils import daemons
 
@@ -48,8 +51,6 @@ def paths(tmp_path: Path) -> Iterator[Paths]:
 
 
 def free_port() -> str:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         return str(server.getsockname()[1])
 
@@ -83,6 +84,26 @@ def test_a_daemon_without_certificate_tells_its_starter(tmp_path: Path) -> None:
     refused = start(Paths(tmp_path), "-p", free_port())
     assert refused.returncode == 1 and "server.pem: can't be read" in refused.stderr
     assert pid_of(Paths(tmp_path)) is None
+
+
+def test_one_stranger_cannot_take_all_connections(paths: Paths) -> None:
+    """Whoever says nothing loses its oldest ones."""
+    port = free_port()
+    start(paths, "-p", port)
+    beyond = 30
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", int(port))))
+            for _ in range((LIMITS.client_connections or 0) + beyond)
+        ]
+        until(lambda: sum(is_closed(one) for one in silent) >= beyond)
+        assert [is_closed(one) for one in silent] == [n < beyond for n in range(len(silent))]
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side has ended it; it has sent nothing."""
+    readable, _, _ = select.select([connection], [], [], 0)
+    return bool(readable)
 
 
 def test_hup_opens_a_new_log(paths: Paths) -> None:

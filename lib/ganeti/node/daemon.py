@@ -51,6 +51,8 @@ def load_served() -> None:
 PROGRAM = "ganeti-noded"
 SWITCH_S = 0.0005  # a worker delays the loop by no more than that
 RENEW_S = 10.0  # to read certificates; takes milliseconds
+LIMITS = Limits(client_connections=200)  # a master keeps some 32; a stranger can't take them all
+SPARE_FILES = 600  # logs, files of calls, pipes of what they start
 LAST_ANSWER_S = 1.0  # node_leave_cluster is answered before the daemon ends
 
 
@@ -69,7 +71,7 @@ class NodeDaemon:
         self.settings = settings
         self.node = context or NodeContext(settings=settings)
         self.dispatcher = Dispatcher(self.node, CALLS, SERVED)
-        self._limits = limits
+        self._limits = limits or LIMITS
         self._with_tls = tls
         self._rule = CandidateRule(settings.paths)
         self._server: HttpServer | None = None
@@ -219,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work(ready: daemonize.Ready, lines: log.Log) -> int:
         settings = settings_from(options, paths)
+        daemonize.allow_open_files(LIMITS.connections + SPARE_FILES)
         make_directories(settings)
         with daemonize.PidFile(paths.pid_file(PROGRAM)):
             if options.mlock and not paths.is_virtual:
