@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -158,5 +160,5 @@ def test_the_option_names_a_place(text: str, place: tuple[str | None, int]) -> N
 
 @pytest.mark.parametrize("text", ["", "x", "1.2.3.4", "1.2.3.4:", "0", "70000"])
 def test_what_is_no_place_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ArgumentTypeError, match=re.escape(f"'{text}' is not")):
         read_place(text)

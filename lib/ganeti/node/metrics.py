@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -190,9 +191,12 @@ def _add_storage(
 
 
 def read_place(text: str) -> tuple[str | None, int]:
-    """Address and port of `PORT`, `ADDRESS:PORT` or `[ADDRESS]:PORT`. ValueError if it is none."""
+    """Address and port of `PORT`, `ADDRESS:PORT` or `[ADDRESS]:PORT`.
+
+    ArgumentTypeError if it is none.
+    """
     address, _, digits = text.rpartition(":")
-    port = int(digits)
+    port = int(digits) if digits.isdecimal() else 0
     if not 0 < port < 65536:
-        raise ValueError(f"port {port} is not in 1..65535")
+        raise ArgumentTypeError(f"'{text}' is not [ADDRESS:]PORT with a port in 1..65535")
     return address.removeprefix("[").removesuffix("]") or None, port

@@ -183,10 +183,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("a number of 1 or more is expected")
-    return number
+    """ArgumentTypeError if it is no such number."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of 1 or more")
+    return int(text)
 
 
 def settings_from(options: argparse.Namespace, paths: Paths) -> RapiSettings:
